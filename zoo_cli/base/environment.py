@@ -1,0 +1,79 @@
+"""What has to be settled before paddle is imported: threads, CPU flags and noise.
+
+Nothing here imports paddle; `zoo_cli.engine.device` does, after calling `prepare_paddle`.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import warnings
+from pathlib import Path
+
+from zoo_cli.base.errors import UsageError
+
+_CGROUPS = Path("/sys/fs/cgroup")
+_DEVICE = re.compile(r"(cpu|gpu)|gpu:(\d+(?:,\d+)*)")
+
+
+def _cpu_quota(cgroups: Path) -> float | None:
+    """Cores that the control group grants this process, or None without a limit (version 2, then version 1)."""
+    try:
+        limit, period = (cgroups / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        try:
+            limit = (cgroups / "cpu" / "cpu.cfs_quota_us").read_text().strip()
+            period = (cgroups / "cpu" / "cpu.cfs_period_us").read_text().strip()
+        except OSError:
+            return None
+    if not (limit.isdigit() and period.isdigit()):  # "max" in version 2, -1 in version 1: no limit
+        return None
+    return int(limit) / int(period)
+
+
+def owned_cores(cgroups: Path = _CGROUPS) -> int:
+    """Cores that this process may really use: its CPU affinity, bounded by the container's quota; at least 1.
+
+    Args:
+        cgroups: where the control groups are mounted.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _cpu_quota(cgroups)
+    return max(1, cores if quota is None else min(cores, math.floor(quota)))
+
+
+def parse_device(device: str) -> tuple[str, tuple[int, ...]]:
+    """Kind and numbers of a `--device` value: ``"gpu:0,1"`` -> ``("gpu", (0, 1))``; ``"cpu"`` -> ``("cpu", ())``.
+
+    Raises:
+        UsageError: it is neither cpu, gpu nor gpu:NUMBERS (`bad-device`).
+    """
+    match = _DEVICE.fullmatch(device)
+    if not match:
+        raise UsageError(
+            "bad-device", "there is no device {device!r}", fix="write cpu, gpu, gpu:0 or gpu:0,1", device=device
+        )
+    return match[1] or "gpu", tuple(int(number) for number in (match[2] or "").split(",") if number)
+
+
+def prepare_paddle(device: str) -> None:
+    """Set the environment that paddle reads while it is imported; what the user has set stays.
+
+    On a CPU, strided views are switched off: with them each transposed matrix is copied slowly, and a BERT training
+    step takes twice as long. A slice is then a copy, so nothing may be written through one. Paddle uses one thread
+    unless told otherwise; here it gets the cores that this process owns, shared between the processes of a launch.
+
+    Args:
+        device: value of `--device`.
+
+    Raises:
+        UsageError: there is no such device (`bad-device`).
+    """
+    kind, _ = parse_device(device)
+    if kind == "cpu":
+        os.environ.setdefault("FLAGS_use_stride_kernel", "0")
+    processes = int(os.environ.get("PADDLE_LOCAL_SIZE", "1"))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, owned_cores() // processes)))
+    os.environ.setdefault("GLOG_minloglevel", "2")
+    warnings.filterwarnings("ignore", message="No ccache found")

@@ -1,0 +1,1 @@
+"""Floor 11: the command line. Files here import nothing heavy at their top."""

@@ -1,0 +1,85 @@
+"""`zoo`: the command line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from zoo_cli import __version__
+from zoo_cli.base.console import say, show_error
+from zoo_cli.base.errors import ZooError
+from zoo_cli.cli import recipes, weights
+from zoo_cli.cli.evaluate import evaluate
+from zoo_cli.cli.finetune import finetune
+from zoo_cli.cli.predict import predict
+
+app = typer.Typer(
+    name="zoo",
+    help="Pretrain, fine-tune, compress, export and serve the models of the PaddleNLP zoo, each from one YAML recipe.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(finetune)
+app.command()(evaluate)
+app.command()(predict)
+app.add_typer(recipes.app, name="recipes")
+app.add_typer(weights.app, name="weights")
+app.add_typer(weights.cache_app, name="cache")
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        print(f"zoo {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.", envvar="ZOO_DEBUG")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more on standard error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    import logging
+
+    if debug:
+        os.environ["ZOO_DEBUG"] = "1"
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(message)s")
+
+
+def main() -> None:
+    """Run the command line; every error that a user can cause ends in a message and its exit code."""
+    wants_json = "--json" in sys.argv
+    try:
+        app()
+    except ZooError as error:
+        if os.environ.get("ZOO_DEBUG"):
+            raise
+        show_error(error, as_json=wants_json)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output went away, as `head` does.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except MemoryError:
+        say("error: out of memory [out-of-memory]")
+        sys.exit(7)
+    except OSError as error:
+        if os.environ.get("ZOO_DEBUG"):
+            raise
+        say("error: {file}: {reason} [system]", file=error.filename or "", reason=error.strerror or str(error))
+        sys.exit(5)
+    except Exception as error:
+        if os.environ.get("ZOO_DEBUG"):
+            raise
+        say("error: {kind}: {reason} [bug]", kind=type(error).__name__, reason=str(error))
+        say("  fix: this is a fault of zoo; run again as `zoo --debug ...` and report what it prints")
+        sys.exit(1)

@@ -1,0 +1,105 @@
+"""Inputs and answers of prediction, one a line."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import IO, Any
+
+from zoo_cli.base.console import emit_json
+from zoo_cli.base.errors import DataError, Location, UsageError, ZooError
+from zoo_cli.base.files import atomic_file
+
+
+def parse_schema_option(text: str) -> Any:
+    """`--schema`: JSON, or a single name.
+
+    Raises:
+        UsageError: it starts like JSON and is none.
+    """
+    if not text.lstrip().startswith(("[", "{", '"')):
+        return text
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UsageError(
+            "bad-schema",
+            "--schema is not valid JSON: {reason}",
+            fix='for example \'["人物", "地点"]\'',
+            reason=str(error),
+        ) from error
+
+
+def read_requests(source: str | None, text: str | None) -> Iterator[tuple[Location, Any]]:
+    """Requests with their places: each line a text, or a JSON object or string.
+
+    Args:
+        source: a file, or ``-`` for standard input.
+        text: a single text instead.
+
+    Raises:
+        DataError: a line is not UTF-8, or starts like a JSON object and is none; with its line.
+        UsageError: neither is given, or the file cannot be read.
+    """
+    if text is not None:
+        yield Location("--text"), text
+        return
+    if source is None:
+        raise UsageError("no-input", "there is nothing to answer", fix="name a file with --input, or - for standard input")
+    name = "standard input" if source == "-" else source
+    try:
+        stream: IO[bytes] = sys.stdin.buffer if source == "-" else Path(source).open("rb")
+    except OSError as error:
+        raise DataError(
+            "unreadable-file", "cannot be read: {reason}", at=Location(source), reason=error.strerror or str(error)
+        ) from error
+    with nullcontext(stream) if source == "-" else stream as lines:
+        for number, raw in enumerate(lines, 1):
+            place = Location(name, number)
+            try:
+                line = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip("\r\n")
+            except UnicodeDecodeError as error:
+                raise DataError("encoding", "the line is not UTF-8", at=place) from error
+            if not line.strip():
+                yield place, ""
+            elif line.lstrip().startswith("{"):
+                try:
+                    yield place, json.loads(line)
+                except json.JSONDecodeError as error:
+                    raise DataError("broken-json", "not valid JSON: {reason}", at=place, reason=error.msg) from error
+            else:
+                yield place, line
+
+
+def write_answers(
+    pipeline: Any, requests: Iterator[tuple[Location, Any]], parameters: dict[str, Any], output: str
+) -> None:
+    """Answer requests in order, one line of JSON each.
+
+    A file appears only when all is answered; standard output gets each answer as soon as it is there.
+
+    Raises:
+        DataError: a request is wrong, with its line; answers to the lines before it are written to standard output.
+    """
+    places: list[Location] = []
+
+    def values() -> Iterator[Any]:
+        for place, value in requests:
+            places[:] = [place]
+            yield value
+
+    # Interactive input is answered line by line.
+    window = 1 if output == "-" and sys.stdin.isatty() else 256
+    target = nullcontext(None) if output == "-" else atomic_file(Path(output))
+    with target as partial:
+        with nullcontext(sys.stdout) if partial is None else partial.open("w", encoding="utf-8") as stream:
+            try:
+                for answer in pipeline.stream(values(), window=window, **parameters):
+                    emit_json(answer, stream)
+            except ZooError as error:
+                if error.at is None and places:
+                    error.at = places[0]
+                raise

@@ -1,0 +1,201 @@
+"""Batches: which sequences go together, how they are padded, and how the model's answers are cut apart again.
+
+Training, offline prediction and the server all pad and unpad with these functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+
+import numpy as np
+
+NOTHING: frozenset[str] = frozenset()
+
+
+def pad(
+    features: Sequence[Mapping[str, np.ndarray]],
+    padding: Mapping[str, float] | None = None,
+    multiple_of: int = 1,
+    *,
+    square: AbstractSet[str] = NOTHING,
+    fixed: AbstractSet[str] = NOTHING,
+    left: bool = False,
+) -> dict[str, np.ndarray]:
+    """Stack features into one batch, filling up shorter sequences.
+
+    Args:
+        features: B sequences with the same names; an array is a scalar, [S], [S, ...], or for `square` names
+            [..., S, S].
+        padding: name -> value that fills up (0 unless named).
+        multiple_of: lengthen the batch to a multiple of this, so that back ends meet fewer shapes.
+        square: names whose last two axes are both the sequence.
+        fixed: names that have no sequence axis (e.g. a vector of classes) and are stacked as they are.
+        left: put the padding before the sequence instead of after it.
+
+    Returns:
+        Name -> array [B], [B, S, ...] or [B, ..., S, S]; floats as float32, integers and booleans as int64.
+
+    Raises:
+        ValueError: there are no features, or they differ in names or in the axes that are not padded.
+    """
+    if not features:
+        raise ValueError("a batch needs at least one feature")
+    names = features[0].keys()
+    if any(feature.keys() != names for feature in features):
+        raise ValueError("the features of a batch differ in their names")
+    fill = padding or {}
+    batch = {}
+    for name in names:
+        arrays = [np.asarray(feature[name]) for feature in features]
+        dtype = np.float32 if any(array.dtype.kind == "f" for array in arrays) else np.int64
+        if name in fixed or arrays[0].ndim == 0:
+            batch[name] = np.stack(arrays).astype(dtype)
+            continue
+        axes = (arrays[0].ndim - 2, arrays[0].ndim - 1) if name in square else (0,)
+        length = max(array.shape[axes[0]] for array in arrays)
+        length = -(-length // multiple_of) * multiple_of
+        shape = list(arrays[0].shape)
+        for axis in axes:
+            shape[axis] = length
+        rows = np.full((len(arrays), *shape), fill.get(name, 0), dtype)
+        for row, array in zip(rows, arrays, strict=True):
+            place = [slice(None)] * array.ndim
+            for axis in axes:
+                size = array.shape[axis]
+                place[axis] = slice(length - size, length) if left else slice(size)
+            row[tuple(place)] = array
+        batch[name] = rows
+    return batch
+
+
+def unpad(
+    outputs: Mapping[str, np.ndarray],
+    lengths: Sequence[int],
+    sequence_outputs: AbstractSet[str] = NOTHING,
+    *,
+    square: AbstractSet[str] = NOTHING,
+    left: bool = False,
+) -> list[dict[str, np.ndarray]]:
+    """Cut a batch of outputs into those of each sequence; the inverse of `pad`.
+
+    Args:
+        outputs: name -> array [B, ...].
+        lengths: number of tokens of each of the B sequences.
+        sequence_outputs: names of shape [B, S, ...], from which padding is cut.
+        square: names of shape [B, ..., S, S], from which padding is cut on both axes.
+        left: the padding is before the sequence.
+
+    Returns:
+        For each sequence name -> array without batch axis and padding (a view of the batch).
+    """
+    result = []
+    for index, length in enumerate(lengths):
+        # A stop of None rather than a negative start keeps an empty sequence empty.
+        def kept(size: int, length: int = int(length)) -> slice:
+            return slice(size - length, size) if left else slice(length)
+
+        row = {}
+        for name, array in outputs.items():
+            value = array[index]
+            if name in square:
+                value = value[..., kept(value.shape[-2]), kept(value.shape[-1])]
+            elif name in sequence_outputs:
+                value = value[kept(value.shape[0])]
+            row[name] = value
+        result.append(row)
+    return result
+
+
+def _cut(order: np.ndarray, lengths: np.ndarray, batch_size: int | None, batch_tokens: int | None) -> list[np.ndarray]:
+    """Cut an order into batches of at most `batch_size` rows and `batch_tokens` tokens, padding counted."""
+    if batch_size is None and batch_tokens is None:
+        raise ValueError("give batch_size, batch_tokens or both")
+    if (batch_size is not None and batch_size < 1) or (batch_tokens is not None and batch_tokens < 1):
+        raise ValueError("batch_size and batch_tokens are at least 1")
+    if batch_tokens is None:
+        assert batch_size is not None
+        return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    batches = []
+    start = longest = 0
+    for stop, index in enumerate(order):
+        length = int(lengths[index])
+        widest, rows = max(longest, length), stop - start + 1
+        if rows > 1 and (widest * rows > batch_tokens or (batch_size is not None and rows > batch_size)):
+            batches.append(order[start:stop])
+            start, widest = stop, length
+        longest = widest
+    if len(order):
+        batches.append(order[start:])
+    return batches
+
+
+def plan_batches(
+    lengths: Sequence[int] | np.ndarray, batch_size: int | None = None, batch_tokens: int | None = None
+) -> list[list[int]]:
+    """Batches with little padding, for prediction: the longest sequences first.
+
+    Args:
+        lengths: number of tokens of each sequence.
+        batch_size: most sequences in a batch.
+        batch_tokens: most tokens in a batch, padding counted; a longer sequence is a batch by itself.
+
+    Returns:
+        Indices of each batch; every index is in exactly one.
+
+    Raises:
+        ValueError: neither limit is given, or one is less than 1.
+    """
+    sizes = np.asarray(lengths, np.int64)
+    order = np.argsort(-sizes, kind="stable")
+    return [batch.tolist() for batch in _cut(order, sizes, batch_size, batch_tokens)]
+
+
+def epoch_batches(
+    lengths: Sequence[int] | np.ndarray,
+    seed: int,
+    epoch: int,
+    batch_size: int | None = None,
+    batch_tokens: int | None = None,
+    shuffle: bool = True,
+    bucket: int = 64,
+) -> list[np.ndarray]:
+    """The batches of one epoch of training: a pure function of its arguments, so that a resumed run sees the same.
+
+    Rows are shuffled, sorted by length inside windows of `bucket` batches (which saves most of the padding and keeps
+    batches random), cut into batches, and the batches are shuffled.
+
+    Args:
+        lengths: number of tokens of each sequence.
+        seed: of the run.
+        epoch: number of the epoch.
+        batch_size: most sequences in a batch.
+        batch_tokens: most tokens in a batch, padding counted.
+        shuffle: False keeps the order of the data and does not sort.
+        bucket: number of batches in a window; 1 draws batches without regard to length.
+
+    Returns:
+        int64 indices of each batch; every index is in exactly one.
+
+    Raises:
+        ValueError: neither limit is given, or one is less than 1.
+    """
+    sizes = np.asarray(lengths, np.int64)
+    order = np.arange(len(sizes))
+    if not shuffle:
+        return _cut(order, sizes, batch_size, batch_tokens)
+    generator = np.random.default_rng([seed, epoch])
+    order = generator.permutation(order)
+    if bucket > 1 and len(order):
+        rows = batch_size or len(order)
+        if batch_tokens is not None:
+            rows = min(rows, max(1, batch_tokens // max(1, int(sizes.mean()))))
+        window = rows * bucket
+        order = np.concatenate(
+            [
+                part[np.argsort(sizes[part], kind="stable")]
+                for part in np.split(order, range(window, len(order), window))
+            ]
+        )
+    batches = _cut(order, sizes, batch_size, batch_tokens)
+    return [batches[index] for index in generator.permutation(len(batches))]

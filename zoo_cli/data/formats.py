@@ -1,0 +1,123 @@
+"""The formats that labelled data may be written in, and the options of each (`data.options` of a recipe).
+
+Only names and option classes: the readers are imported when a file is read (`zoo_cli.data.readers.read`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from zoo_cli.recipe.schema import Section
+
+Column = str | int
+
+
+class NoOptions(Section):
+    """Options of a format that has none."""
+
+
+class TaggedOptions(Section):
+    """Options of files with one token a line and a blank line after each sentence."""
+
+    token_column: int = 0
+    """Column of the token; counts from 0, negative numbers from the end."""
+    tag_column: int | None = -1
+    """Column of the tag; null for text without tags."""
+    separator: Literal["auto", "tab", "space"] = "auto"
+    """What parts the columns: one tab, or any number of spaces; `auto` looks at the first line."""
+    position_suffix: bool = False
+    """Tokens end in a digit that is their place in the word (`科0`, `技1`: Weibo NER) and is dropped."""
+
+
+class ConllOptions(TaggedOptions):
+    """Options of CoNLL files: tagged tokens in any scheme."""
+
+    scheme: Literal["any", "bio", "bioes", "bilou", "bmes"] = "any"
+    """Tagging scheme; tags of another are an error."""
+
+
+class LabelStudioOptions(Section):
+    """Options of Label Studio's JSON export."""
+
+    text: str = "text"
+    """Key of the text in an item's `data`."""
+    default_relation: str = "relation"
+    """Label of relations that were drawn without one."""
+
+
+class Columns(Section):
+    """Which columns (or JSON keys) hold what. A column is its name, or its number counted from 0."""
+
+    text: Column = "text"
+    """The text, or the first of two."""
+    text_pair: Column | None = None
+    """The second text."""
+    label: Column | None = "label"
+    """Class, classes or score; null for unlabelled text."""
+    id: Column | None = None
+    """Name of the row, carried to predictions."""
+
+
+class RowOptions(Section):
+    """Options of rows that hold a text and its label."""
+
+    columns: Columns = Columns()
+    """Which column or key holds what."""
+    label_type: Literal["class", "score"] = "class"
+    """`class`: a name (several where `label_separator` or a JSON list gives several). `score`: a number to regress."""
+    label_separator: str | None = None
+    """What parts several class names in one column, e.g. `","`."""
+
+
+class CsvOptions(RowOptions):
+    """Options of comma-separated files."""
+
+    header: bool | None = None
+    """The first row names the columns; by default it does when `columns` has a name."""
+    quoted: bool = True
+    """Fields may be in double quotes, and then hold commas and line breaks."""
+
+
+class TsvOptions(CsvOptions):
+    """Options of tab-separated files."""
+
+    quoted: bool = False
+    """Fields may be in double quotes, and then hold tabs and line breaks."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """A way to write labelled data.
+
+    Args:
+        name: key in `FORMATS`.
+        reader: dotted name of a function ``(path, options) -> Iterator[Example]``.
+        options: class of its options.
+        example: name of the class in `zoo_cli.data.examples` that it yields.
+        line_based: a row is made of whole lines, so that a file can be cut between them.
+    """
+
+    name: str
+    reader: str
+    options: type[Section]
+    example: str
+    line_based: bool = True
+
+
+def _table(*formats: Format) -> dict[str, Format]:
+    return {entry.name: entry for entry in formats}
+
+
+FORMATS = _table(
+    Format("bio", "zoo_cli.data.tagged:read_bio", TaggedOptions, "TaggedTokens"),
+    Format("bmes", "zoo_cli.data.tagged:read_bmes", TaggedOptions, "TaggedTokens"),
+    Format("conll", "zoo_cli.data.tagged:read_conll", ConllOptions, "TaggedTokens"),
+    Format("cluener", "zoo_cli.data.annotations:read_cluener", NoOptions, "AnnotatedText"),
+    Format("doccano", "zoo_cli.data.annotations:read_doccano", NoOptions, "AnnotatedText"),
+    Format("label_studio", "zoo_cli.data.annotations:read_label_studio", LabelStudioOptions, "AnnotatedText", False),
+    Format("prompt", "zoo_cli.data.annotations:read_prompt", NoOptions, "PromptExample"),
+    Format("csv", "zoo_cli.data.columns:read_csv", CsvOptions, "TextExample"),
+    Format("tsv", "zoo_cli.data.columns:read_tsv", TsvOptions, "TextExample"),
+    Format("jsonl", "zoo_cli.data.columns:read_jsonl", RowOptions, "TextExample"),
+)

@@ -1,0 +1,63 @@
+"""Scores of a model on gold examples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+import paddle
+
+from zoo_cli.engine.objectives.supervised import label_count
+from zoo_cli.engine.predictor import Predictor
+from zoo_cli.recipe.schema import TrainSection
+from zoo_cli.tasks.base import Feature, Outputs, Task
+
+_WINDOW = 1024
+"""Examples that are run together: enough to sort by length, few enough to hold their outputs."""
+
+
+class Evaluation:
+    """A development set, encoded once; each call scores the model as it then is.
+
+    Args:
+        model: the model.
+        task: encodes examples and counts scores.
+        examples: gold examples.
+        options: `batch_size` and `batch_tokens` are read.
+    """
+
+    def __init__(self, model: paddle.nn.Layer, task: Task[Any], examples: Iterable[Any], options: TrainSection) -> None:
+        self._task = task
+        self._predictor = Predictor(model, task, options.batch_size, options.batch_tokens)
+        self._examples = [(ex, task.encode(ex, training=False)) for ex in task.adapt(examples, training=False)]
+
+    def __call__(self) -> dict[str, Any]:
+        """The task's scores, and ``loss``, the mean over all labels, if the model computes one.
+
+        Raises:
+            MemoryLimitError: memory did not suffice (`out-of-memory`).
+        """
+        metrics = self._task.metrics()
+        loss = labels = 0.0
+        for window in _windows(self._examples):
+            features = [feature for _, own in window for feature in own]
+            outputs: list[Outputs] = [{}] * len(features)
+            for indices, batch, result in self._predictor.batches(features):
+                if result.loss is not None:
+                    weight = label_count(batch)
+                    loss += result.loss.item() * weight
+                    labels += weight
+                rows = self._predictor.rows(result, [features[index] for index in indices])
+                for index, row in zip(indices, rows, strict=True):
+                    outputs[index] = row
+            answers = iter(outputs)
+            for example, own in window:
+                metrics.add(example, own, list(islice(answers, len(own))))
+        scores = dict(metrics.result())
+        return {"loss": loss / labels, **scores} if labels else scores
+
+
+def _windows(examples: list[tuple[Any, list[Feature]]]) -> Iterator[list[tuple[Any, list[Feature]]]]:
+    for start in range(0, len(examples), _WINDOW):
+        yield examples[start : start + _WINDOW]

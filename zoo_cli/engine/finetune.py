@@ -1,0 +1,108 @@
+"""`zoo finetune`: supervised training on labelled text."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zoo_cli.base.errors import DataError
+from zoo_cli.data.batching import pad
+from zoo_cli.data.dataset import FeatureStore
+from zoo_cli.engine.batches import FeatureBatches
+from zoo_cli.engine.distributed import World
+from zoo_cli.engine.evaluation import Evaluation
+from zoo_cli.engine.loop import train
+from zoo_cli.engine.objectives.supervised import Supervised
+from zoo_cli.engine.run import open_run
+from zoo_cli.engine.setup import from_recipe, read_parts
+from zoo_cli.recipe.loading import LoadedRecipe
+from zoo_cli.recipe.presets import FileProgress
+from zoo_cli.recipe.render import to_yaml
+from zoo_cli.registry import task as task_spec
+from zoo_cli.tasks.base import Task
+
+logger = logging.getLogger(__name__)
+
+
+class _Encoded:
+    """Features of examples with, for each, the place that it came from."""
+
+    def __init__(self, task: Task[Any], examples: Iterable[Any]) -> None:
+        self.sources: list[str] = []
+        self._task = task
+        self.features = FeatureStore(self._encode(examples))
+
+    def _encode(self, examples: Iterable[Any]) -> Iterator[dict[str, np.ndarray]]:
+        for number, example in enumerate(self._task.adapt(examples, training=True)):
+            for feature in self._task.encode(example, training=True):
+                self.sources.append(str(getattr(example, "source", None) or f"example {number}"))
+                yield feature
+
+
+def finetune(
+    loaded: LoadedRecipe,
+    folder: Path,
+    source: Path | None = None,
+    resume: bool = False,
+    force: bool = False,
+    progress: FileProgress | None = None,
+) -> dict[str, Any]:
+    """Fine-tune a model as a recipe says.
+
+    Args:
+        loaded: the recipe.
+        folder: run folder.
+        source: model folder to start from instead of `model.init`.
+        resume: go on with an unfinished run.
+        force: replace a run that is there.
+        progress: shows downloads.
+
+    Returns:
+        What `--json` prints: folders, steps, seconds, and the scores of the best model.
+
+    Raises:
+        ZooError: see `zoo_cli.engine.loop.train`, `from_recipe` and `read_parts`.
+    """
+    section = loaded.recipe.data
+    if not section.train:
+        raise DataError("no-training-data", "the recipe names no training files", fix="set data.train")
+    parts = read_parts(section, loaded.recipe.train.seed, ("train", "dev"))
+    assembly = from_recipe(loaded, parts["train"], source, progress)
+    encoded = _Encoded(assembly.task, parts["train"])
+    if not len(encoded.features):
+        raise DataError("no-training-data", "the training files hold nothing to learn from", fix="look at data.train")
+    options = loaded.recipe.train
+    stack = partial(pad, padding=assembly.task.padding)
+    batches = FeatureBatches(encoded.features, options, stack, encoded.sources)
+    evaluate = None
+    if parts.get("dev"):
+        evaluate = Evaluation(assembly.model, assembly.task, parts["dev"], options)
+    logger.info("%d training features, %d development examples", len(encoded.features), len(parts.get("dev", ())))
+    run = open_run(folder, to_yaml(loaded, defaults=True, origins=False), resume=resume, force=force)
+    result = train(
+        assembly.model,
+        Supervised(),
+        batches,
+        options,
+        run,
+        assembly.save,
+        evaluate,
+        metric=task_spec(loaded.task_name).metric,
+        world=World.join(),
+    )
+    return {
+        "run": str(folder),
+        "model": str(run.best),
+        "report": str(folder / "report.html"),
+        "steps": result.steps,
+        "seconds": result.seconds,
+        "stopped": result.stopped,
+        "best_step": result.best_step,
+        "metric": result.metric,
+        "score": result.best_score,
+    }

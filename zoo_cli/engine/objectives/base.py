@@ -1,0 +1,46 @@
+"""The contract between the loop and what it minimises."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import paddle
+
+from zoo_cli.engine.batches import Arrays
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Losses of one forward pass.
+
+    Args:
+        total: the scalar that is minimised, an average over `weight` labels; 0 where `weight` is 0.
+        weight: how many labels `total` averages over. The passes of a step are averaged by it, so that a step is the
+            same however its labels are spread over forward passes and processes.
+        parts: scalars to report beside the total, e.g. the terms that it sums up.
+    """
+
+    total: paddle.Tensor
+    weight: float
+    parts: Mapping[str, paddle.Tensor] = field(default_factory=dict)
+
+
+class Objective(Protocol):
+    """Something to minimise: supervised training, pretraining, distillation."""
+
+    def loss(self, model: paddle.nn.Layer, batch: Arrays, step: int) -> Losses:
+        """Run the model on one batch.
+
+        Args:
+            model: the model in training; gradients go to its parameters only.
+            batch: name -> array with the batch as first axis.
+            step: number of finished optimiser steps. Paddle's generator is seeded for this forward pass already; other
+                random choices must be functions of the seed and this number.
+        """
+
+
+def to_tensors(batch: Arrays) -> dict[str, paddle.Tensor]:
+    """The arrays on the current device."""
+    return {name: paddle.to_tensor(array) for name, array in batch.items()}

@@ -1,0 +1,170 @@
+"""From a recipe, or from a model folder, to tokenizer, task and model that fit together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+
+from zoo_cli import models, registry, tokenizers
+from zoo_cli.base.errors import ArtifactError, DataError, Location, UsageError
+from zoo_cli.base.files import MANIFEST, verify_manifest
+from zoo_cli.base.resources import locate
+from zoo_cli.data.sources import read_examples
+from zoo_cli.engine.run import BEST
+from zoo_cli.models.base import Model
+from zoo_cli.recipe.loading import LoadedRecipe
+from zoo_cli.recipe.presets import FileProgress, fetch, fetch_tokenizer
+from zoo_cli.recipe.schema import DataSection
+from zoo_cli.tasks.base import Task, load_task
+from zoo_cli.tokenizers.base import Tokenizer
+
+
+@dataclass
+class Assembly:
+    """A model with all that it needs to read text and answer.
+
+    Args:
+        model: the network.
+        tokenizer: its tokenizer.
+        task: what it is used for.
+    """
+
+    model: Model
+    tokenizer: Tokenizer
+    task: Task[Any]
+
+    def save(self, folder: Path) -> None:
+        """Write configuration, weights, tokenizer and task into an existing folder."""
+        models.save(self.model, folder)
+        self.tokenizer.save(folder)
+        self.task.save(folder)
+
+
+def load_folder(folder: Path) -> Assembly:
+    """A model folder as training wrote it.
+
+    Raises:
+        ArtifactError: a file is missing, damaged, or does not fit.
+    """
+    if (folder / MANIFEST).is_file():
+        verify_manifest(folder)
+    model = models.load(folder)
+    spec = registry.family(model.config.family)
+    tokenizer = load_tokenizer(folder, spec.tokenizer)
+    task = load_task(folder, tokenizer, spec.inputs)
+    return Assembly(model, tokenizer, task)
+
+
+def find_model_folder(path: Path) -> Path:
+    """The model folder that a path means: itself, or the best model of a run folder.
+
+    Raises:
+        ArtifactError: there is none (`no-model`).
+    """
+    for folder in (path, path / BEST):
+        if (folder / "config.json").is_file() or (folder / "model_config.json").is_file():
+            return folder
+    raise ArtifactError(
+        "no-model",
+        "there is no model here, neither in this folder nor in its {best}",
+        at=Location.of(path),
+        fix="name a run folder, a model folder or a bundle",
+        best=BEST,
+    )
+
+
+def from_recipe(
+    loaded: LoadedRecipe, examples: Sequence[Any], source: Path | None = None, progress: FileProgress | None = None
+) -> Assembly:
+    """Tokenizer, task and model as a recipe describes them.
+
+    Args:
+        loaded: the recipe.
+        examples: training examples, from which the task takes what the recipe leaves open, e.g. its labels.
+        source: model folder to start from instead of `model.init`.
+        progress: see `zoo_cli.recipe.presets.fetch`.
+
+    Raises:
+        ArtifactError: weights cannot be had or do not fit the configuration.
+        DataError: the examples do not fit the task.
+    """
+    section = loaded.recipe.model
+    spec = registry.family(section.family)
+    folder = source or _checkpoint_folder(loaded, progress)
+    tokenizer = _tokenizer(loaded, folder, progress)
+    task_class = registry.resolve(registry.task(loaded.task_name).implementation)
+    task: Task[Any] = task_class(loaded.task, tokenizer, spec.inputs)
+    task.fit(examples)
+    architecture = section.architecture or spec.tasks[loaded.task_name]
+    values = {**section.config, **task.model_config()}
+    paddle.seed(loaded.recipe.train.seed)
+    if folder is not None:
+        return Assembly(models.load(folder, architecture, overrides=values), tokenizer, task)
+    if section.vocab is not None:
+        values |= {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
+    return Assembly(models.build(architecture, values), tokenizer, task)
+
+
+def load_tokenizer(folder: Path, default_class: str) -> Tokenizer:
+    """A folder's tokenizer; of the given class where the folder does not say (older PaddleNLP folders do not)."""
+    try:
+        return tokenizers.load(folder)
+    except UsageError as error:
+        if error.code != "no-tokenizer-class":
+            raise
+        return tokenizers.load(folder, class_name=default_class)
+
+
+def _checkpoint_folder(loaded: LoadedRecipe, progress: FileProgress | None) -> Path | None:
+    """Folder of the weights to start from, downloaded if need be, or None for fresh weights."""
+    name = loaded.checkpoint
+    if name is None:
+        return None
+    return fetch(name, progress) if loaded.preset == name else find_model_folder(Path(name))
+
+
+def _tokenizer(loaded: LoadedRecipe, folder: Path | None, progress: FileProgress | None) -> Tokenizer:
+    section = loaded.recipe.model
+    default = registry.family(section.family).tokenizer
+    if section.vocab is not None:
+        return tokenizers.load(locate(section.vocab), class_name=default)
+    if folder is None:
+        assert loaded.preset is not None  # a check of the recipe: fresh weights have a vocabulary or a preset
+        folder = fetch_tokenizer(loaded.preset, progress)
+    return load_tokenizer(folder, default)
+
+
+def read_parts(section: DataSection, seed: int, parts: Sequence[str]) -> dict[str, list[Any]]:
+    """Examples of some of the parts `train`, `dev` and `test`.
+
+    Args:
+        section: the recipe's `data` section.
+        seed: of the choice of development rows where `dev_fraction` sets some of the training rows apart.
+        parts: which to read.
+
+    Raises:
+        DataError: a file cannot be read, or too few rows are left to set some apart.
+    """
+    files: Mapping[str, list[str]] = {"train": section.train, "dev": section.dev, "test": section.test}
+    found = {part: list(read_examples(files[part], section)) for part in parts if part != "dev" or section.dev}
+    if "dev" in parts and section.dev_fraction and not section.dev:
+        rows = found.get("train") or list(read_examples(section.train, section))
+        chosen = np.zeros(len(rows), bool)
+        count = round(len(rows) * section.dev_fraction)
+        chosen[np.random.default_rng(seed).permutation(len(rows))[:count]] = True
+        if not 0 < count < len(rows):
+            raise DataError(
+                "small-data",
+                "{rows} rows are too few to set {share:.0%} of them apart",
+                rows=len(rows),
+                share=section.dev_fraction,
+            )
+        found["dev"] = [row for row, apart in zip(rows, chosen, strict=True) if apart]
+        if "train" in parts:
+            found["train"] = [row for row, apart in zip(rows, chosen, strict=True) if not apart]
+    return found

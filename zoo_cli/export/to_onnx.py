@@ -1,0 +1,65 @@
+"""Paddle graph to ONNX, converted in a process of its own.
+
+Some faults of paddle2onnx abort the process, and with its default settings it installs packages at run time; both are kept
+away from the caller.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import onnx
+
+from zoo_cli.base.errors import PlatformError
+from zoo_cli.base.files import atomic_file
+from zoo_cli.export.onnx_graph import tidy
+
+OPSET = 17
+
+_CONVERT = """
+import sys
+import paddle2onnx
+graph, weights, target, opset = sys.argv[1:]
+paddle2onnx.export(graph, weights, target, opset_version=int(opset), optimize_tool="None", auto_upgrade_opset=False)
+"""
+
+
+def convert(
+    paddle_folder: Path, target: Path, output_names: Sequence[str], sequence_outputs: frozenset[str]
+) -> dict[str, int]:
+    """Convert `inference.json` and `inference.pdiparams` to one ONNX file.
+
+    Args:
+        paddle_folder: holds the Paddle graph.
+        target: file to write.
+        output_names: names of the outputs, in the graph's order.
+        sequence_outputs: those whose second axis is the length.
+
+    Returns:
+        What the graph passes did (`zoo_cli.export.onnx_graph.tidy`).
+
+    Raises:
+        PlatformError: the converter failed; the message ends with its last words.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        raw = Path(scratch) / "model.onnx"
+        graph, weights = paddle_folder / "inference.json", paddle_folder / "inference.pdiparams"
+        command = [sys.executable, "-c", _CONVERT, str(graph), str(weights), str(raw), str(OPSET)]
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+        if done.returncode or not raw.is_file():
+            last = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "no message")
+            raise PlatformError(
+                "onnx-conversion",
+                "paddle2onnx failed with exit code {status}: {reason}",
+                status=done.returncode,
+                reason=last.strip(),
+            )
+        model = onnx.load(str(raw))
+    report = tidy(model, output_names, sequence_outputs)
+    with atomic_file(target) as partial:
+        onnx.save(model, str(partial))
+    return report

@@ -1,0 +1,79 @@
+"""Losses with their averaging spelt out.
+
+PaddlePaddle 2.6 divides a cross entropy by the number of labels that count; 3.3 does so only where the ignored label is
+not negative, and else divides by all positions. Here the divisor is always the number of labels that count, as in 2.6
+and in PyTorch.
+"""
+
+from __future__ import annotations
+
+import paddle
+import paddle.nn.functional as F
+
+from zoo_cli.models.outputs import Tensor
+
+IGNORED = -100
+"""Label that does not count."""
+
+
+def token_losses(logits: Tensor, labels: Tensor, ignore_index: int = IGNORED) -> tuple[Tensor, Tensor]:
+    """Cross entropy of every label.
+
+    Args:
+        logits: [..., C].
+        labels: integers [...] (or [..., 1]).
+        ignore_index: label whose loss is 0.
+
+    Returns:
+        The losses [n] and which of them count, as floats [n]; n is the number of labels.
+    """
+    labels = labels.reshape([-1])
+    counts = labels != ignore_index
+    logits = logits.reshape([-1, logits.shape[-1]])
+    losses = F.cross_entropy(logits, paddle.where(counts, labels, paddle.zeros_like(labels)), reduction="none")
+    counts = counts.astype(losses.dtype)
+    return losses.reshape([-1]) * counts, counts
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, ignore_index: int = IGNORED) -> Tensor:
+    """Mean cross entropy over the labels that count; 0 where none does. Shapes as in `token_losses`."""
+    losses, counts = token_losses(logits, labels, ignore_index)
+    return losses.sum() / counts.sum().clip(min=1.0)
+
+
+def classification_loss(logits: Tensor, labels: Tensor, problem_type: str | None = None) -> Tensor:
+    """Loss of a sequence classification head.
+
+    Args:
+        logits: [B, C].
+        labels: class numbers [B]; 0 and 1 as floats [B, C] for several labels; floats [B] or [B, C] for regression.
+        problem_type: see `ModelConfig`; None means regression where C is 1, else by the type of the labels.
+    """
+    if problem_type is None:
+        if logits.shape[-1] == 1:
+            problem_type = "regression"
+        elif labels.dtype in (paddle.int64, paddle.int32):
+            problem_type = "single_label_classification"
+        else:
+            problem_type = "multi_label_classification"
+    if problem_type == "single_label_classification":
+        return cross_entropy(logits, labels)
+    labels = labels.reshape(logits.shape).astype(logits.dtype)
+    if problem_type == "regression":
+        return F.mse_loss(logits, labels)
+    return F.binary_cross_entropy_with_logits(logits, labels)
+
+
+def span_loss(start_logits: Tensor, end_logits: Tensor, start_positions: Tensor, end_positions: Tensor) -> Tensor:
+    """Mean of the cross entropies of the first and the last token of one answer.
+
+    Args:
+        start_logits, end_logits: [B, S].
+        start_positions, end_positions: token numbers [B]; those outside of the text do not count.
+    """
+    length = start_logits.shape[1]
+    start, end = (
+        cross_entropy(logits, positions.clip(0, length), ignore_index=length)
+        for logits, positions in ((start_logits, start_positions), (end_logits, end_positions))
+    )
+    return (start + end) / 2

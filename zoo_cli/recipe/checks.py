@@ -1,0 +1,202 @@
+"""Rules that look at two keys or more: what the types cannot say.
+
+Each rule is a small function with a name and a docstring; it yields the key that is at fault and an error. Rules see a
+recipe whose types are right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pydantic import BaseModel
+
+from zoo_cli import registry
+from zoo_cli.base.errors import UsageError
+from zoo_cli.recipe.layers import Layered
+from zoo_cli.recipe.schema import Recipe
+from zoo_cli.recipe.validation import Problem
+from zoo_cli.recipe.yaml12 import Path
+
+Rule = Callable[[Recipe, Any, Layered], Iterator[tuple[Path, UsageError]]]
+RULES: list[Rule] = []
+
+
+def rule(function: Rule) -> Rule:
+    """Register a rule."""
+    RULES.append(function)
+    return function
+
+
+def run_checks(recipe: Recipe, task: BaseModel, layered: Layered) -> list[Problem]:
+    """All faults that the rules find, with their places."""
+    problems: list[Problem] = []
+    for check in RULES:
+        for path, error in check(recipe, task, layered):
+            origin = layered.origin(path)
+            problems.append((origin.place if origin else None, error))
+    return problems
+
+
+def _same_layer(first: str, second: str, layered: Layered) -> bool:
+    one, other = (layered.origins.get(("train", key)) for key in (first, second))
+    return one is not None and other is not None and one.layer == other.layer
+
+
+@rule
+def family_has_task(recipe: Recipe, task: Any, layered: Layered) -> Iterator[tuple[Path, UsageError]]:
+    """The family has a class for the task."""
+    spec = registry.family(recipe.model.family)
+    if recipe.task["name"] not in spec.tasks:
+        yield (
+            ("task", "name"),
+            UsageError(
+                "task-of-family",
+                "family {family!r} has no model for {task!r}",
+                fix="it has: {tasks}",
+                family=spec.name,
+                task=recipe.task["name"],
+                tasks=", ".join(spec.tasks),
+            ),
+        )
+
+
+@rule
+def architecture_of_family(recipe: Recipe, task: Any, layered: Layered) -> Iterator[tuple[Path, UsageError]]:
+    """`model.architecture` is a class of the family."""
+    spec = registry.family(recipe.model.family)
+    name = recipe.model.architecture
+    if name is not None and name not in spec.architectures:
+        yield (
+            ("model", "architecture"),
+            UsageError(
+                "unknown-architecture",
+                "family {family!r} has no class {name!r}",
+                fix="it has: {names}",
+                family=spec.name,
+                name=name,
+                names=", ".join(spec.architectures),
+            ),
+        )
+
+
+@rule
+def scratch_has_vocabulary(recipe: Recipe, task: Any, layered: Layered) -> Iterator[tuple[Path, UsageError]]:
+    """A model from scratch needs a vocabulary: its own or that of a checkpoint."""
+    if recipe.model.init == "scratch" and recipe.model.vocab is None:
+        yield (
+            ("model",),
+            UsageError(
+                "no-vocabulary",
+                "a model from scratch needs a vocabulary",
+                fix="set model.vocab to a vocab.txt or a tokenizer folder, or model.init to scratch:NAME",
+            ),
+        )
+
+
+@rule
+def heads_divide_width(recipe: Recipe, task: Any, layered: Layered) -> Iterator[tuple[Path, UsageError]]:
+    """`num_attention_heads` divides `hidden_size`."""
+    config = recipe.model.config
+    width, heads = config.get("hidden_size"), config.get("num_attention_heads")
+    if isinstance(width, int) and isinstance(heads, int) and heads > 0 and width % heads:
+        yield (
+            ("model", "config", "num_attention_heads"),
+            UsageError("heads", "{heads} heads do not divide hidden_size {width}", heads=heads, width=width),
+        )
+
+
+@rule
+def length_fits_positions(recipe: Recipe, task: Any, layered: Layered) -> Iterator[tuple[Path, UsageError]]:
+    """`task.max_length` is not above `max_position_embeddings`."""
+    positions = recipe.model.config.get("max_position_embeddings")
+    length = getattr(task, "max_length", None)
+    if isinstance(positions, int) and isinstance(length, int) and length > positions:
+        yield (
+            ("task", "max_length"),
+            UsageError(
+                "too-long",
+                "task.max_length {length} is more than the model's {positions} positions",
+                length=length,
+                positions=positions,
+            ),
+        )
+
+
+@rule
+def format_suits_task(recipe: Recipe, task: Any, layered: Layered) -> Iterator[tuple[Path, UsageError]]:
+    """The data format holds examples of the task."""
+    formats = registry.task(recipe.task["name"]).formats
+    if recipe.data.format is not None and recipe.data.format not in formats:
+        yield (
+            ("data", "format"),
+            UsageError(
+                "format-of-task",
+                "format {format!r} holds no examples for {task!r}",
+                fix="choose one of: {formats}",
+                format=recipe.data.format,
+                task=recipe.task["name"],
+                formats=", ".join(formats),
+            ),
+        )
+
+
+@rule
+def files_have_format(recipe: Recipe, task: Any, layered: Layered) -> Iterator[tuple[Path, UsageError]]:
+    """Named files need a format."""
+    if recipe.data.format is None and (recipe.data.train or recipe.data.dev or recipe.data.test):
+        yield (
+            ("data",),
+            UsageError("no-format", "the key 'data.format' is missing", fix="say how the files are written"),
+        )
+
+
+@rule
+def one_development_set(recipe: Recipe, task: Any, layered: Layered) -> Iterator[tuple[Path, UsageError]]:
+    """The development set is a file or a share of the training rows, not both."""
+    if recipe.data.dev and recipe.data.dev_fraction:
+        yield (
+            ("data", "dev_fraction"),
+            UsageError("two-dev-sets", "data.dev and data.dev_fraction are both given", fix="keep one of the two"),
+        )
+
+
+@rule
+def one_batch_size(recipe: Recipe, task: Any, layered: Layered) -> Iterator[tuple[Path, UsageError]]:
+    """Batches are measured in sequences or in tokens; where one layer says both, it contradicts itself."""
+    if recipe.train.batch_tokens is not None and _same_layer("batch_size", "batch_tokens", layered):
+        yield (
+            ("train", "batch_tokens"),
+            UsageError("two-batch-sizes", "batch_size and batch_tokens are both given", fix="keep one of the two"),
+        )
+
+
+@rule
+def one_warmup(recipe: Recipe, task: Any, layered: Layered) -> Iterator[tuple[Path, UsageError]]:
+    """Warm-up is a share or a number of steps; where one layer says both, it contradicts itself."""
+    if recipe.train.warmup_steps and recipe.train.warmup_ratio and _same_layer("warmup_ratio", "warmup_steps", layered):
+        yield (
+            ("train", "warmup_steps"),
+            UsageError("two-warmups", "warmup_ratio and warmup_steps are both given", fix="keep one of the two"),
+        )
+
+
+@rule
+def warmup_within_training(recipe: Recipe, task: Any, layered: Layered) -> Iterator[tuple[Path, UsageError]]:
+    """Warm-up ends before training does."""
+    warmup, total = recipe.train.warmup_steps, recipe.train.max_steps
+    if warmup and total and warmup >= total:
+        yield (
+            ("train", "warmup_steps"),
+            UsageError("long-warmup", "{warmup} warm-up steps of {total} steps in all", warmup=warmup, total=total),
+        )
+
+
+@rule
+def learning_rate_falls(recipe: Recipe, task: Any, layered: Layered) -> Iterator[tuple[Path, UsageError]]:
+    """`end_learning_rate` is below `learning_rate`."""
+    if recipe.train.end_learning_rate >= recipe.train.learning_rate:
+        yield (
+            ("train", "end_learning_rate"),
+            UsageError("rising-rate", "end_learning_rate is not below learning_rate"),
+        )

@@ -1,0 +1,248 @@
+"""From the name of a recipe to a checked `LoadedRecipe`."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from zoo_cli import registry
+from zoo_cli.base.errors import Location, UsageError, ZooError, raise_all
+from zoo_cli.base.resources import resource_folder
+from zoo_cli.recipe.checks import run_checks
+from zoo_cli.recipe.layers import Layered
+from zoo_cli.recipe.overrides import parse_override
+from zoo_cli.recipe.schema import Recipe
+from zoo_cli.recipe.validation import Problem, validate
+from zoo_cli.recipe.yaml12 import Document, parse
+
+SCRATCH = "scratch"
+
+
+@dataclass
+class LoadedRecipe:
+    """A recipe that passed every check.
+
+    Args:
+        name: ``family/name`` as in `zoo recipes list`, or the stem of the user's file.
+        path: the file.
+        recipe: the sections.
+        task: options of the task, of the class that its `TaskSpec` names.
+        layered: every value with its origin.
+        tiny: whether the `tiny` values are laid over it.
+    """
+
+    name: str
+    path: Path
+    recipe: Recipe
+    task: BaseModel
+    layered: Layered
+    tiny: bool
+
+    @property
+    def task_name(self) -> str:
+        return self.recipe.task["name"]
+
+    @property
+    def checkpoint(self) -> str | None:
+        """The published checkpoint or model folder that the weights come from, or None for fresh weights."""
+        init = self.recipe.model.init
+        return None if init == SCRATCH or init.startswith(SCRATCH + ":") else init
+
+    @property
+    def preset(self) -> str | None:
+        """The published checkpoint whose shape the model has, or None."""
+        return preset_name(self.recipe.model.init)
+
+
+def run_folder(loaded: LoadedRecipe, verb: str) -> Path:
+    """Where a verb writes unless `--output-dir` says otherwise: ``runs/<family>/<name>/<verb>``, relative to the working
+    directory, with ``.tiny`` behind the name of a tiny run."""
+    family, _, name = loaded.name.rpartition("/")
+    return Path("runs") / (family or loaded.recipe.model.family) / (f"{name}.tiny" if loaded.tiny else name) / verb
+
+
+def recipe_folders() -> list[Path]:
+    """Folders that hold recipes by name: those of `ZOO_RECIPE_PATH`, then the shipped ones."""
+    own = [Path(part) for part in os.environ.get("ZOO_RECIPE_PATH", "").split(os.pathsep) if part]
+    return [*own, resource_folder("recipes")]
+
+
+def recipe_names() -> dict[str, Path]:
+    """All recipes that can be named: ``uie/msra`` -> file. The first folder that has a name wins."""
+    names: dict[str, Path] = {}
+    for folder in recipe_folders():
+        for path in sorted(folder.rglob("*.yaml")):
+            names.setdefault(path.relative_to(folder).with_suffix("").as_posix(), path)
+    return names
+
+
+def find_recipe(name: str) -> tuple[str, Path]:
+    """Name and file of a recipe given by path or by name, with or without ``.yaml``.
+
+    Raises:
+        UsageError: there is none (`unknown-recipe`).
+    """
+    for candidate in (Path(name), Path(f"{name}.yaml")):
+        if candidate.is_file():
+            return candidate.stem, candidate
+    known = recipe_names()
+    short = name.removesuffix(".yaml").removesuffix(".yml")
+    if short in known:
+        return short, known[short]
+    near = difflib.get_close_matches(short, known, n=3)
+    raise UsageError(
+        "unknown-recipe",
+        "there is no recipe {name!r}, neither as a file nor by that name",
+        fix="did you mean {near}?" if near else "`zoo recipes list` shows all names",
+        name=name,
+        near=" or ".join(near),
+    )
+
+
+def read_document(path: Path) -> Document:
+    """Read a YAML mapping.
+
+    Raises:
+        UsageError: the file cannot be read, is not UTF-8 or YAML, or holds no mapping.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UsageError("unreadable-file", "cannot be read: {reason}", at=Location.of(path), reason=reason) from error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise UsageError(
+            "encoding", "byte {byte} is not UTF-8", at=Location.of(path, line), byte=hex(error.object[error.start])
+        ) from error
+    document = parse(text, str(path))
+    if not isinstance(document.value, dict):
+        raise UsageError("not-a-mapping", "a recipe is a mapping of sections", at=Location.of(path, 1))
+    return document
+
+
+def preset_name(init: Any) -> str | None:
+    """The published checkpoint that a value of `model.init` names, or None for a folder or a bare `scratch`."""
+    if not isinstance(init, str) or init == SCRATCH:
+        return None
+    name = init.removeprefix(SCRATCH + ":")
+    return name if (resource_folder("configs") / "models" / f"{name}.yaml").is_file() else None
+
+
+def _get(tree: Any, *path: str) -> Any:
+    for key in path:
+        tree = tree.get(key) if isinstance(tree, dict) else None
+    return tree
+
+
+def _lay_task_defaults(layered: Layered, task_name: Any, section: str | None) -> None:
+    path = resource_folder("configs") / "tasks" / f"{task_name}.yaml"
+    if not isinstance(task_name, str) or not path.is_file():
+        return
+    document = read_document(path)
+    tree = document.value.get(section, {}) if section else {k: v for k, v in document.value.items() if k != "tiny"}
+    layered.lay(tree, "task default", document, at=(section,) if section else ())
+
+
+def _lay_preset(layered: Layered, init: Any) -> str | None:
+    """Lay family and configuration of the checkpoint; return its family."""
+    name = preset_name(init)
+    if name is None:
+        return None
+    document = read_document(resource_folder("configs") / "models" / f"{name}.yaml")
+    layered.lay({key: document.value[key] for key in ("family", "config")}, f"preset {name}", document, ("model",))
+    return document.value["family"]
+
+
+def compose(own: Document, parent: Document | None, overrides: Sequence[str], tiny: bool) -> Layered:
+    """Lay all layers over one another. The values may still be wrong: `validate` looks at them."""
+    sources = [("extends", parent)] * (parent is not None) + [("recipe", own)]
+    known = Layered()
+    for layer, document in sources:
+        known.lay(document.value, layer, document)
+    parsed = [parse_override(text, known.value) for text in overrides]
+    task_name = _get(known.value, "task", "name")
+    init = _get(known.value, "model", "init")
+
+    layered = Layered()
+    _lay_task_defaults(layered, task_name, None)
+    command_line_init = next((_get(tree, "model", "init") for tree, _ in reversed(parsed) if _get(tree, "model", "init")), None)
+    family = _lay_preset(layered, init if tiny else command_line_init or init) or _get(known.value, "model", "family")
+    if tiny:
+        # The tiny model is made from scratch: of the checkpoint it keeps the family only.
+        layered = Layered()
+        _lay_task_defaults(layered, task_name, None)
+        if family in registry.FAMILIES:
+            layered.lay({"family": family}, "preset of model.init", None, ("model",))
+    for layer, document in sources:
+        layered.lay({key: value for key, value in document.value.items() if key not in ("tiny", "extends")}, layer, document)
+    if tiny:
+        if family in registry.FAMILIES:
+            layered.lay({"init": SCRATCH, "config": dict(registry.family(family).tiny)}, "tiny family", None, ("model",))
+        _lay_task_defaults(layered, task_name, "tiny")
+        for layer, document in sources:
+            section = document.value.get("tiny")
+            if isinstance(section, dict):
+                layered.lay(section, f"{layer} tiny", document, at=("tiny",))
+    for tree, document in parsed:
+        layered.lay(tree, "command line", document)
+    return layered
+
+
+def _parent(own: Document, path: Path) -> Document | None:
+    name = own.value.get("extends")
+    if not isinstance(name, str):
+        return None
+    sibling = path.parent / name
+    parent_path = sibling if sibling.is_file() else find_recipe(name)[1]
+    parent = read_document(parent_path)
+    if "extends" in parent.value:
+        raise UsageError(
+            "extends-depth",
+            "{name!r} extends another recipe itself; only one level is allowed",
+            at=own.place(("extends",)),
+            name=name,
+        )
+    return parent
+
+
+def load_recipe(name: str, overrides: Sequence[str] = (), tiny: bool = False) -> LoadedRecipe:
+    """Find, merge and check a recipe; imports no paddle.
+
+    Args:
+        name: name of a shipped recipe, or a path.
+        overrides: ``key.sub=value``, parsed by the type of the key.
+        tiny: lay the `tiny` values over it.
+
+    Raises:
+        UsageError: what is wrong, with its line; several faults come together as an `ErrorGroup`. The tiny values are
+            checked too, also when they are not asked for.
+    """
+    full_name, path = find_recipe(name)
+    own = read_document(path)
+    parent = _parent(own, path)
+    result: LoadedRecipe | None = None
+    problems: list[Problem] = []
+    for variant in (tiny, not tiny):
+        layered = compose(own, parent, overrides if variant == tiny else (), variant)
+        recipe, task_options, found = validate(layered)
+        if recipe is not None and task_options is not None and not found:
+            found = run_checks(recipe, task_options, layered)
+            if variant == tiny and not found:
+                result = LoadedRecipe(full_name, path, recipe, task_options, layered, tiny)
+        known = {str(error) for _, error in problems}
+        problems += [(at, error) for at, error in found if str(error) not in known]
+    raise_all([_located(error, at, own) for at, error in problems])
+    assert result is not None  # a variant without problems has a result
+    return result
+
+
+def _located(error: ZooError, at: Location | None, own: Document) -> ZooError:
+    error.at = at or own.places[()]
+    return error

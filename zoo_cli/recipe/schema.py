@@ -1,0 +1,135 @@
+"""The shape of a recipe: one class a section, one documented field a key.
+
+Unknown keys are refused everywhere. Values keep the type they are written in: a number is not taken for a string, nor
+`1` for `true`. What a section means together with another is in `zoo_cli.recipe.checks`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+PositiveInt = Annotated[int, Field(ge=1)]
+Paths = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
+
+
+class Section(BaseModel):
+    """Base of all sections: strict types, no unknown keys, docstrings as descriptions."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True, validate_default=True)
+
+
+class ModelSection(Section):
+    """Which model, and where its weights come from."""
+
+    family: str
+    """Model family: bert, ernie, ernie_m, electra, ... A published checkpoint in `init` implies it."""
+    init: str = "scratch"
+    """Name of a published checkpoint, a model folder, `scratch`, or `scratch:NAME` for fresh weights in its shape."""
+    architecture: str | None = None
+    """Class name; by default the one that the family uses for the task."""
+    config: dict[str, Any] = {}
+    """Architecture values that differ, e.g. `num_hidden_layers: 4`."""
+    vocab: str | None = None
+    """Vocabulary file or tokenizer folder of a model from scratch; by default that of the checkpoint."""
+
+
+class DataSection(Section):
+    """Where the labelled text is and how it is written."""
+
+    train: Paths = []
+    """Training files, read one after another; a lone path may be given without a list. `.gz` is unpacked on the fly."""
+    dev: Paths = []
+    """Development files: choose the best checkpoint and score every later step."""
+    test: Paths = []
+    """Test files, for `zoo evaluate`."""
+    format: str | None = None
+    """How the files are written: bio, bmes, conll, cluener, doccano, label_studio, prompt, csv, tsv, jsonl."""
+    options: dict[str, Any] = {}
+    """Options of the format, e.g. `columns: {text: sentence, label: label_desc}`."""
+    labels: dict[str, str] = {}
+    """Names that labels get as they are read, e.g. `PER: 人物` for prompts; others keep theirs."""
+    dev_fraction: Fraction = 0.0
+    """Share of the training rows set apart as development set when `dev` names no file."""
+    limit: PositiveInt | None = None
+    """Use only this many rows of each file."""
+
+
+class TrainSection(Section):
+    """The training loop."""
+
+    epochs: Annotated[float, Field(gt=0)] = 3.0
+    """Passes over the training set; ignored when `max_steps` is given."""
+    max_steps: PositiveInt | None = None
+    """Optimiser steps in all."""
+    batch_size: PositiveInt = 32
+    """Sequences in one forward pass on one device."""
+    batch_tokens: PositiveInt | None = None
+    """Padded tokens in one forward pass instead of a number of sequences: short texts make larger batches."""
+    gradient_accumulation: PositiveInt = 1
+    """Forward passes for one optimiser step."""
+    learning_rate: Annotated[float, Field(gt=0)] = 5e-5
+    """Highest learning rate."""
+    schedule: Literal["linear", "cosine", "polynomial", "constant"] = "linear"
+    """How the learning rate falls after warm-up."""
+    schedule_power: Annotated[float, Field(gt=0)] = 1.0
+    """Exponent of the polynomial schedule."""
+    end_learning_rate: Annotated[float, Field(ge=0)] = 0.0
+    """Learning rate at the last step of a falling schedule."""
+    warmup_ratio: Fraction = 0.0
+    """Share of all steps in which the learning rate rises from 0."""
+    warmup_steps: Annotated[int, Field(ge=0)] | None = None
+    """Steps of warm-up, instead of a share."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    """AdamW's decay of all weights except biases and LayerNorm."""
+    layerwise_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Factor on the learning rate from each layer to the one below it; 1 treats all alike."""
+    adam_beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Decay of Adam's first moment."""
+    adam_beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    """Decay of Adam's second moment."""
+    adam_epsilon: Annotated[float, Field(gt=0)] = 1e-8
+    """Adam's epsilon."""
+    max_grad_norm: Annotated[float, Field(gt=0)] | None = 1.0
+    """Clip gradients to this global norm; null leaves them."""
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Arithmetic of the forward pass; the reduced ones need a device that has them."""
+    recompute: bool = False
+    """Keep no activations of encoder layers and compute them again in the backward pass: less memory, more time."""
+    eval_steps: PositiveInt | None = None
+    """Evaluate every so many steps; by default after each epoch."""
+    save_steps: PositiveInt | None = None
+    """Save a checkpoint every so many steps; by default at each evaluation."""
+    keep_checkpoints: PositiveInt = 2
+    """How many of the latest checkpoints stay on disk, beside the best model."""
+    log_steps: PositiveInt = 10
+    """Write loss and speed every so many steps."""
+    metric: str | None = None
+    """Score that chooses the best model; by default the task's own. Higher is better, except for `loss`."""
+    patience: PositiveInt | None = None
+    """Stop after so many evaluations without a better score."""
+    seed: Annotated[int, Field(ge=0)] = 42
+    """Seed of weights, order, dropout and sampling."""
+
+
+class Recipe(Section):
+    """One YAML file for every verb."""
+
+    version: Literal[1]
+    """Version of the recipe format."""
+    extends: str | None = None
+    """Another recipe whose values are taken where this one is silent; that one may not extend a third."""
+    description: str = ""
+    """One line for `zoo recipes list`."""
+    model: ModelSection
+    """Which model, and where its weights come from."""
+    task: dict[str, Any]
+    """What is learnt: `name`, and the options of that task."""
+    data: DataSection = Field(default_factory=DataSection)
+    """Where the labelled text is and how it is written."""
+    train: TrainSection = Field(default_factory=TrainSection)
+    """The training loop."""
+    tiny: dict[str, Any] = {}
+    """Values of the recipe that `--tiny` replaces, in the recipe's own structure."""

@@ -1,0 +1,130 @@
+"""The families and tasks there are, as dotted names that are imported only when asked for.
+
+A new family is one folder in `zoo_cli/models/` and one line in `FAMILIES`; a new task one folder in `zoo_cli/tasks/` and
+one line in `TASKS`. What a line points to is free of paddle, so recipes are checked in full without it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+from zoo_cli.base.errors import UsageError
+
+FAMILIES = {
+    "bert": "zoo_cli.models.bert.config:FAMILY",
+    "ernie": "zoo_cli.models.ernie.config:FAMILY",
+}
+
+TASKS = {
+    "extraction": "zoo_cli.tasks.extraction.spec:TASK",
+    "sequence_classification": "zoo_cli.tasks.sequence_classification.spec:TASK",
+    "token_classification": "zoo_cli.tasks.token_classification.spec:TASK",
+    "question_answering": "zoo_cli.tasks.question_answering.spec:TASK",
+    "multiple_choice": "zoo_cli.tasks.multiple_choice.spec:TASK",
+}
+
+
+@dataclass(frozen=True)
+class FamilySpec:
+    """What the rest of the program knows about a model family without importing paddle.
+
+    Args:
+        name: key in `FAMILIES`.
+        prefix: name of the backbone inside a head class, and in published weight files (``bert.embeddings...``).
+        config: the family's configuration class (a pydantic model).
+        backbone: class name of the backbone, e.g. ``"BertModel"``.
+        architectures: every class name of the family -> dotted name of what builds it.
+        tasks: task name -> class name that serves it.
+        tokenizer: default tokenizer class name.
+        inputs: names of the integer inputs of the backbone, in the order in which exported graphs take them.
+        tiny: configuration values of the two-layer model of `--tiny` and the conformance tests.
+    """
+
+    name: str
+    prefix: str
+    config: type
+    backbone: str
+    architectures: Mapping[str, str]
+    tasks: Mapping[str, str]
+    tokenizer: str
+    inputs: tuple[str, ...]
+    tiny: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """What the rest of the program knows about a task without importing it.
+
+    Args:
+        name: key in `TASKS`.
+        options: pydantic model of the recipe's `task` section.
+        implementation: dotted name of the `zoo_cli.tasks.base.Task` subclass.
+        formats: names of the data formats (`zoo_cli.data`) that its examples can be read from.
+        metric: name of the metric that chooses the best checkpoint; higher is better.
+    """
+
+    name: str
+    options: type
+    implementation: str
+    formats: tuple[str, ...]
+    metric: str
+
+
+def resolve(dotted: str) -> Any:
+    """Import ``"package.module:name"`` and return the name."""
+    module, _, name = dotted.partition(":")
+    return getattr(import_module(module), name)
+
+
+def _entry(table: Mapping[str, str], name: str, kind: str) -> str:
+    if name not in table:
+        near = difflib.get_close_matches(name, table, n=1)
+        raise UsageError(
+            f"unknown-{kind}",
+            "there is no {kind} {name!r}",
+            fix="did you mean {near!r}?" if near else "choose one of: {names}",
+            kind=kind,
+            name=name,
+            near=near[0] if near else None,
+            names=", ".join(table),
+        )
+    return table[name]
+
+
+@cache
+def family(name: str) -> FamilySpec:
+    """The family of that name.
+
+    Raises:
+        UsageError: there is none (`unknown-family`).
+    """
+    return resolve(_entry(FAMILIES, name, "family"))
+
+
+@cache
+def task(name: str) -> TaskSpec:
+    """The task of that name.
+
+    Raises:
+        UsageError: there is none (`unknown-task`).
+    """
+    return resolve(_entry(TASKS, name, "task"))
+
+
+@cache
+def family_of(architecture: str) -> FamilySpec:
+    """The family that has a class of that name, e.g. ``"ErnieForTokenClassification"``.
+
+    Raises:
+        UsageError: no family has one (`unknown-architecture`).
+    """
+    known: dict[str, FamilySpec] = {}
+    for name in FAMILIES:
+        spec = family(name)
+        known.update(dict.fromkeys(spec.architectures, spec))
+    return known[_entry({name: "" for name in known}, architecture, "architecture") or architecture]

@@ -1,0 +1,111 @@
+"""What computes: one small class for each engine, all called with padded numpy inputs.
+
+Each reads a bundle's graph and answers ``backend({"input_ids": [B, S], ...}) -> [[B, ...], ...]``, the outputs in the order
+in which the task names them. A back end may be shared by threads unless it says otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from zoo_cli.base.environment import owned_cores
+from zoo_cli.base.errors import ArtifactError, Location, PlatformError, UsageError
+
+
+class Backend(Protocol):
+    """A loaded graph."""
+
+    input_names: tuple[str, ...]
+
+    def __call__(self, batch: dict[str, np.ndarray]) -> list[np.ndarray]:
+        """Outputs for padded inputs by name."""
+        ...
+
+
+class OnnxBackend:
+    """ONNX Runtime on the CPU; a session may be shared by threads.
+
+    Args:
+        bundle: the bundle's folder.
+        precision: folder below `onnx/`.
+        threads: threads inside of one operation; by default the cores that the process owns.
+    """
+
+    def __init__(self, bundle: Path, precision: str = "fp32", threads: int | None = None) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise PlatformError(
+                "missing-extra", "ONNX Runtime is not installed", fix="pip install 'zoo-cli[serve]'"
+            ) from error
+        path = bundle / "onnx" / precision / "model.onnx"
+        if not path.is_file():
+            raise ArtifactError(
+                "missing-file",
+                "the bundle has no ONNX graph of precision {precision}",
+                at=Location.of(path),
+                fix="`zoo export` writes one",
+                precision=precision,
+            )
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or owned_cores()
+        options.inter_op_num_threads = 1
+        # Idle threads that spin take the processor from tokenisation and from other sessions.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self.input_names = tuple(value.name for value in self.session.get_inputs())
+
+    def __call__(self, batch: dict[str, np.ndarray]) -> list[np.ndarray]:
+        return list(self.session.run(None, {name: batch[name] for name in self.input_names}))
+
+
+class PaddleBackend:
+    """Paddle Inference on the CPU; not to be shared by threads: `clone` it for each.
+
+    Args:
+        bundle: the bundle's folder.
+        precision: only ``"fp32"``.
+        threads: threads inside of one operation; by default the cores that the process owns.
+    """
+
+    def __init__(self, bundle: Path, precision: str = "fp32", threads: int | None = None) -> None:
+        from zoo_cli.base.environment import prepare_paddle
+
+        if precision != "fp32":
+            raise UsageError("precision", "Paddle Inference runs this bundle in fp32 only")
+        prepare_paddle("cpu")
+        from paddle import inference
+
+        graph, weights = (bundle / "paddle" / f"inference.{suffix}" for suffix in ("json", "pdiparams"))
+        for path in (graph, weights):
+            if not path.is_file():
+                raise ArtifactError("missing-file", "the bundle has no Paddle graph", at=Location.of(path))
+        config = inference.Config(str(graph), str(weights))
+        config.disable_gpu()
+        config.set_cpu_math_library_num_threads(threads or owned_cores())
+        config.disable_glog_info()
+        self._open(inference.create_predictor(config))
+
+    def _open(self, predictor: Any) -> None:
+        self.predictor = predictor
+        self.input_names: tuple[str, ...] = tuple(predictor.get_input_names())
+
+    def clone(self) -> PaddleBackend:
+        """Another predictor on the same weights, for another thread. Call it on the main thread."""
+        twin = object.__new__(PaddleBackend)
+        twin._open(self.predictor.clone())
+        return twin
+
+    def __call__(self, batch: dict[str, np.ndarray]) -> list[np.ndarray]:
+        for name in self.input_names:
+            self.predictor.get_input_handle(name).copy_from_cpu(batch[name])
+        self.predictor.run()
+        names = self.predictor.get_output_names()
+        return [self.predictor.get_output_handle(name).copy_to_cpu() for name in names]
+
+
+BACKENDS: dict[str, Callable[..., Backend]] = {"onnx": OnnxBackend, "paddle": PaddleBackend}

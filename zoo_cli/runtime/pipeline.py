@@ -1,0 +1,89 @@
+"""Text in, answers out: a task and something that runs its model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from zoo_cli.data.batching import pad, plan_batches, unpad
+from zoo_cli.tasks.base import Feature, Outputs, Task, answer_all
+
+Forward = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
+"""A back end: padded inputs [B, S] by name in, the task's outputs [B, ...] by name out."""
+
+DEFAULT_BATCH_TOKENS = 4096
+
+
+class Runner:
+    """Runs features in batches of like length.
+
+    Args:
+        task: says which inputs and outputs there are, and how they are padded.
+        forward: the back end.
+        batch_tokens: padded tokens in one batch at most; a longer feature runs alone.
+    """
+
+    def __init__(self, task: Task[Any], forward: Forward, batch_tokens: int = DEFAULT_BATCH_TOKENS) -> None:
+        self.task = task
+        self.forward = forward
+        self.batch_tokens = batch_tokens
+
+    def __call__(self, features: Sequence[Feature]) -> list[Outputs]:
+        """Outputs of each feature, in order, without padding."""
+        lengths = [feature["input_ids"].shape[-1] for feature in features]
+        results: list[Outputs] = [{}] * len(features)
+        for rows in plan_batches(lengths, batch_tokens=self.batch_tokens):
+            inputs = [{name: features[row][name] for name in self.task.inputs} for row in rows]
+            outputs = self.forward(pad(inputs, self.task.padding))
+            parts = unpad(outputs, [lengths[row] for row in rows], self.task.sequence_outputs)
+            for row, part in zip(rows, parts, strict=True):
+                results[row] = part
+        return results
+
+
+class Pipeline:
+    """A model that answers requests; the same for a dygraph model, a bundle and the server.
+
+    Args:
+        task: the task.
+        run: function from features to their outputs, e.g. a `Runner`.
+    """
+
+    def __init__(self, task: Task[Any], run: Callable[[Sequence[Feature]], list[Outputs]]) -> None:
+        self.task = task
+        self.run = run
+
+    def __call__(self, inputs: Any, **parameters: Any) -> Any:
+        """Answer one input or a list of them.
+
+        Args:
+            inputs: a text or an object with the task's fields (``{"text": ..., "text_pair": ...}``), or a list of such.
+            **parameters: request fields that all inputs share, e.g. ``schema`` for extraction.
+
+        Returns:
+            One answer, or a list in the same order.
+
+        Raises:
+            DataError: an input lacks a field or has a wrong one.
+        """
+        if isinstance(inputs, list):
+            return list(self.stream(inputs, **parameters))
+        return next(self.stream([inputs], **parameters))
+
+    def stream(self, inputs: Iterable[Any], window: int = 256, **parameters: Any) -> Iterator[Any]:
+        """Answer inputs one after another as they come, `window` at a time in shared batches."""
+        source = iter(inputs)
+        # Each request is checked as soon as it is read, so that a fault is that of the input read last.
+        while requests := [self.task.request(with_parameters(value, parameters)) for value in islice(source, window)]:
+            yield from answer_all((self.task.steps(request) for request in requests), self.run)
+
+
+def with_parameters(value: Any, parameters: dict[str, Any]) -> Any:
+    """An input with request fields filled in where it has none of its own."""
+    if not parameters:
+        return value
+    fields = {"text": value} if isinstance(value, str) else value
+    return {**parameters, **fields} if isinstance(fields, dict) else value

@@ -1,0 +1,174 @@
+"""What a task is: text in, features for the model; outputs of the model in, answers and scores out.
+
+Training, evaluation, prediction, export and the server all call these methods, so an answer cannot depend on where it is
+computed. A task never sees a batch: it makes one *feature* for each sequence the model has to read and gets back that
+sequence's outputs without padding. Batching belongs to the caller (`zoo_cli.data.batching`).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from pydantic import BaseModel
+
+from zoo_cli.base.errors import ArtifactError, Location
+from zoo_cli.base.files import read_json, write_json
+from zoo_cli.registry import resolve, task
+from zoo_cli.tokenizers.base import Tokenizer
+
+Feature = dict[str, np.ndarray]
+"""One sequence for the model: input name -> int64 array [S] (a label may also be a scalar or a float array)."""
+
+Outputs = dict[str, np.ndarray]
+"""What the model says of one feature: output name -> array without batch axis and padding, [S, ...] or [...]."""
+
+Steps = Generator[list[Feature], list[Outputs], Any]
+"""A conversation with the model: yields features, is sent their outputs in order, returns the answer."""
+
+Example = TypeVar("Example")
+TASK_FILE = "task.json"
+
+
+class Metrics(ABC, Generic[Example]):
+    """Accumulates scores over examples."""
+
+    @abstractmethod
+    def add(self, example: Example, features: Sequence[Feature], outputs: Sequence[Outputs]) -> None:
+        """Count one gold example and what the model said of its features."""
+
+    @abstractmethod
+    def result(self) -> dict[str, Any]:
+        """Scores by name; numbers, or nested tables of numbers (per label)."""
+
+
+class Task(ABC, Generic[Example]):
+    """One task with its options and tokenizer.
+
+    Args:
+        options: the recipe's `task` section, of the class that the task's specification names.
+        tokenizer: the model's tokenizer.
+        inputs: the model's integer inputs, e.g. ``("input_ids", "token_type_ids", "attention_mask")``.
+
+    Class attributes:
+        name: key in `zoo_cli.registry.TASKS`.
+        output_names: fields of the model's result that `steps` and `Metrics` need, in order.
+        padding: input or label name -> value that fills up shorter rows (0 unless named).
+        sequence_outputs: those of `output_names` whose first axis is the sequence (padding is cut from them).
+    """
+
+    name: str
+    output_names: tuple[str, ...]
+    sequence_outputs: frozenset[str] = frozenset()
+    padding: Mapping[str, float] = {}
+
+    def __init__(self, options: Any, tokenizer: Tokenizer, inputs: Sequence[str]) -> None:
+        self.options = options
+        self.tokenizer = tokenizer
+        self.inputs = tuple(inputs)
+
+    # -- what the model needs to know -------------------------------------------------------------------------------
+
+    def fit(self, examples: Iterable[Example]) -> None:
+        """Learn from the training examples what the options leave open, such as the list of labels.
+
+        Called once before training, and before `model_config`; what it sets is part of `self.options`, so `save`
+        writes it to `task.json`. Most tasks have nothing to learn.
+        """
+
+    def model_config(self) -> dict[str, Any]:
+        """Configuration keys that the task sets, e.g. ``num_labels`` and ``id2label``."""
+        return {}
+
+    # -- training and evaluation ------------------------------------------------------------------------------------
+
+    def adapt(self, examples: Iterable[Any], training: bool) -> Iterator[Example]:
+        """Examples of the task's own class from those of another that a data format holds, e.g. prompts from annotated
+        texts.
+
+        Args:
+            examples: what a reader yields.
+            training: whether to draw what is drawn for training only, e.g. negative examples.
+        """
+        yield from examples
+
+    @abstractmethod
+    def request_of(self, example: Example) -> dict[str, Any]:
+        """The prediction request, as JSON, that asks for what a gold example states."""
+
+    @abstractmethod
+    def encode(self, example: Example, training: bool) -> list[Feature]:
+        """Features of a gold example, with labels.
+
+        Training may drop, cut or sample; with ``training=False`` nothing that counts for the score is lost.
+        """
+
+    @abstractmethod
+    def metrics(self) -> Metrics[Example]:
+        """A new, empty accumulator."""
+
+    # -- prediction -------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def request(self, value: Any) -> Any:
+        """Check one input of prediction (a string, or the JSON object of an input line) and return it as `steps`
+        takes it.
+
+        Raises:
+            DataError: the value lacks a field or has a wrong one.
+        """
+
+    @abstractmethod
+    def steps(self, request: Any) -> Steps:
+        """Answer one request. Most tasks yield once; extraction yields once for each level of its schema."""
+
+    # -- the task file ----------------------------------------------------------------------------------------------
+
+    def save(self, folder: Path) -> None:
+        """Write `task.json`."""
+        options: BaseModel = self.options
+        write_json(Path(folder) / TASK_FILE, {"task": self.name, "version": 1, "options": options.model_dump(mode="json")})
+
+
+def load_task(folder: Path, tokenizer: Tokenizer, inputs: Sequence[str]) -> Task[Any]:
+    """The task that a model folder was made for.
+
+    Raises:
+        ArtifactError: `task.json` is missing, broken or of a newer version.
+    """
+    place = Path(folder) / TASK_FILE
+    value = read_json(place)
+    if not isinstance(value, dict) or value.get("version") != 1:
+        raise ArtifactError("format-version", "the task file is not of version 1", at=Location.of(place))
+    spec = task(value["task"])
+    return resolve(spec.implementation)(spec.options.model_validate(value["options"]), tokenizer, inputs)
+
+
+def answer_all(steps: Iterable[Steps], run: Any) -> Generator[Any, None, None]:
+    """Drive many conversations at once and yield their answers in order.
+
+    Args:
+        steps: the conversations; all of them are open at the same time, so pass a window, not a whole data set.
+        run: function from a list of features to the list of their outputs.
+    """
+    open_steps = list(steps)
+    answers: dict[int, Any] = {}
+    waiting: dict[int, list[Feature]] = {}
+
+    def advance(index: int, outputs: list[Outputs] | None) -> None:
+        try:
+            waiting[index] = open_steps[index].send(outputs) if outputs is not None else next(open_steps[index])
+        except StopIteration as stop:
+            answers[index] = stop.value
+
+    for index in range(len(open_steps)):
+        advance(index, None)
+    while waiting:
+        batch, waiting = dict(waiting), {}
+        outputs = iter(run([feature for features in batch.values() for feature in features]))
+        for index, features in batch.items():
+            advance(index, [next(outputs) for _ in features])
+    yield from (answers[index] for index in range(len(open_steps)))

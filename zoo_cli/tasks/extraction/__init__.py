@@ -1,0 +1,1 @@
+"""Universal information extraction (UIE): spans, relations, events, opinions and classes, asked for by prompts."""

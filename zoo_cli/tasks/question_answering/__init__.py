@@ -1,0 +1,1 @@
+"""Extractive reading comprehension: the piece of a text that answers a question."""

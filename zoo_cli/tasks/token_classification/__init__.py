@@ -1,0 +1,1 @@
+"""A tag for each word or character, and the entities that the tags spell."""
