@@ -74,6 +74,14 @@ def test_a_layer_is_contiguous_and_room_is_given_back() -> None:
     assert cache.layer(1)[0].shape == (1, HEADS, 64, DIM)
 
 
+def test_the_last_of_many_rows_survives_alone() -> None:
+    cache = KeyValueCache(LAYERS, HEADS, DIM)
+    keys = np.arange(LAYERS * 40 * HEADS * DIM, dtype=np.float32).reshape(LAYERS, 40, HEADS, 1, DIM)
+    cache.add_rows(keys, -keys, np.ones((40, 1), dtype=bool))
+    cache.select(np.array([39]))
+    np.testing.assert_array_equal(cache.layer(1)[0][:, :, :1], keys[1, 39:])
+
+
 def test_buffers_are_not_replaced_at_each_token() -> None:
     cache = KeyValueCache(LAYERS, HEADS, DIM)
     keys = np.zeros((LAYERS, 4, HEADS, 1, DIM), dtype=np.float32)

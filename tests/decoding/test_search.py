@@ -166,6 +166,26 @@ def test_a_large_group_penalty_drives_groups_apart_and_a_sibling_penalty_beams()
     assert {int(s.ids[0]) for s in run(model, [3], diversity_rate=5.0, **siblings)} == {1, 2}
 
 
+@given(SEEDS)
+@settings(max_examples=25, deadline=None)
+def test_groups_without_penalty_repeat_one_another(seed: int) -> None:
+    plain = {"decode_strategy": "beam_search", "num_beams": 2, "num_return_sequences": 2, "eos_token_id": None}
+    groups = {**plain, "num_beams": 4, "num_beam_groups": 2, "num_return_sequences": 4}
+    one = [(s.ids.tolist(), s.score) for s in run(MarkovModel(seed=seed), [3], **plain)]
+    both = [(s.ids.tolist(), s.score) for s in run(MarkovModel(seed=seed), [3], **groups)]
+    assert both == [one[0], one[0], one[1], one[1]]
+
+
+def test_groups_after_the_one_that_completes_the_search_are_left_out() -> None:
+    model = MarkovModel(4)
+    model.table[:] = np.log(1e-6)
+    model.table[1, 0, 3, [1, EOS, 2]] = np.log([0.5, 0.3, 0.2])  # the first group takes 1, the second ends or takes 2
+    model.table[2, 3, :, EOS] = 5.0  # then both would end, but the first completes the search
+    options = {"decode_strategy": "beam_search", "num_beams": 2, "num_beam_groups": 2, "num_return_sequences": 2}
+    found = run(model, [3], diversity_rate=9.0, length_penalty=4.0, early_stopping=True, **options)
+    assert [sequence.ids.tolist() for sequence in found] == [[1, EOS], [EOS]]
+
+
 def test_an_end_token_ranked_behind_the_number_of_beams_does_not_count() -> None:
     model = MarkovModel(6)
     model.table[:] = 0.0

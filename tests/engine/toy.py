@@ -25,7 +25,7 @@ prepare_paddle("cpu")
 
 import paddle  # noqa: E402
 from paddle import nn  # noqa: E402
-from safetensors.paddle import save_file  # noqa: E402
+from safetensors.numpy import save_file  # noqa: E402
 
 from zoo_cli.base.errors import ZooError  # noqa: E402
 from zoo_cli.data.batching import pad  # noqa: E402
@@ -34,8 +34,9 @@ from zoo_cli.engine.batches import FeatureBatches  # noqa: E402
 from zoo_cli.engine.distributed import World  # noqa: E402
 from zoo_cli.engine.loop import Result, train  # noqa: E402
 from zoo_cli.engine.objectives.supervised import Supervised  # noqa: E402
-from zoo_cli.engine.run import Run, open_run  # noqa: E402
+from zoo_cli.engine.run import open_run  # noqa: E402
 from zoo_cli.recipe.schema import TrainSection  # noqa: E402
+from zoo_cli.recipe.yaml12 import scalar  # noqa: E402
 
 VOCABULARY, WIDTH, CLASSES = 50, 16, 4
 PAD = partial(pad, padding={"labels": -100})
@@ -111,7 +112,7 @@ def batches(options: TrainSection, rows: list[dict[str, np.ndarray]] | None = No
 
 
 def save(model: nn.Layer, folder: Path) -> None:
-    save_file(model.state_dict(), str(folder / "model.safetensors"))
+    save_file({name: tensor.numpy() for name, tensor in model.state_dict().items()}, folder / "model.safetensors")
 
 
 def recipe(options: TrainSection) -> str:
@@ -159,7 +160,7 @@ def main(arguments: list[str]) -> int:
             resume = True
         else:
             key, _, value = argument.partition("=")
-            values[key] = None if value == "null" else type(TrainSection().model_dump()[key] or 0)(value)
+            values[key] = scalar(value)
     options = TrainSection(**values)
     world = World.join()
 

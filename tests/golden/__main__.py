@@ -21,11 +21,11 @@ def replay(path: Path, vocabs: Path | None = None) -> Iterator[Outcome]:
         vocabs: folder of vocabularies; the folder ``vocabs`` beside the tokenizer's file unless given.
     """
     if path.suffix == ".json" and path.is_file():
-        yield from run("tokenizers", "replay_tokenizer", path.stem, path, vocabs or path.parent / "vocabs")
+        yield run("tokenizers", "replay_tokenizer", path.stem, path, vocabs or path.parent / "vocabs")
     elif (path / "meta.json").is_file():
-        yield from run("replay", "replay_model", path.name, path)
+        yield run("replay", "replay_model", path.name, path)
     elif (path / "cases.json").is_file():
-        yield from run("extraction", "replay_extraction", path.name, path, vocabs)
+        yield run("extraction", "replay_extraction", path.name, path, vocabs)
     elif path.is_dir():
         for entry in sorted(path.iterdir()):
             if entry.suffix == ".json" or (entry.is_dir() and entry.name != "vocabs"):
@@ -36,25 +36,26 @@ def replay(path: Path, vocabs: Path | None = None) -> Iterator[Outcome]:
         yield Outcome(str(path), "not supported", detail="there is no such folder")
 
 
-def run(module: str, function: str, name: str, *arguments: Any) -> Iterator[Outcome]:
+def run(module: str, function: str, name: str, *arguments: Any) -> Outcome:
     """Run one kind of replay, imported when it is needed.
 
-    It returns an `Outcome`, or a list of (name, whether it agrees, largest difference or what differs). An error is a
+    It returns an `Outcome`, or a list of (part, whether it agrees, largest difference or what differs). An error is a
     difference: the reference gave a result, and a broken case must not hide those after it.
     """
     try:
         found = getattr(import_module(f"tests.golden.{module}"), function)(*arguments)
-    except ModuleNotFoundError as error:
-        if error.name != f"tests.golden.{module}":
-            raise
-        yield Outcome(name, "not supported", detail=f"there is no tests/golden/{module}.py")
     except Exception as error:
-        yield Outcome(name, "differs", detail=f"{type(error).__name__}: {error}")
-    else:
-        if isinstance(found, Outcome):
-            yield found
-        else:
-            yield from (Outcome(case, "ok" if agrees else "differs", 1, detail=text) for case, agrees, text in found)
+        return Outcome(name, "differs", detail=f"{type(error).__name__}: {error}")
+    return found if isinstance(found, Outcome) else summary(name, found)
+
+
+def summary(name: str, parts: list[tuple[str, bool, str]]) -> Outcome:
+    """One outcome of many parts: what differs, else the largest difference where they say one."""
+    wrong = [f"{part}: {text}" for part, agrees, text in parts if not agrees]
+    if wrong or not parts:
+        return Outcome(name, "differs", len(parts), detail="; ".join(wrong) or "nothing was compared")
+    differences = [float(text) for _, _, text in parts if text]
+    return Outcome(name, "ok", len(parts), max(differences, default=0.0))
 
 
 def main(arguments: list[str] | None = None) -> int:

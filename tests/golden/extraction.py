@@ -95,7 +95,7 @@ class _InGoldOrder(UpstreamReader):
 def run_options(run: dict[str, Any]) -> dict[str, Any]:
     """Our names of the options of a run."""
     names = {"position_prob": "position_threshold", "max_seq_len": "max_length", "schema_lang": "schema_lang"}
-    return {names[name]: value for name, value in run["options"].items()}
+    return {names[name]: value for name, value in run["options"].items() if name in names}
 
 
 def replay_extraction(folder: Path, vocabs: Path | None = None) -> list[tuple[str, bool, str]]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from tests.golden.__main__ import main
+from tests.golden.__main__ import main, summary
 from tests.golden.replay import replay_model
 from zoo_cli.registry import FAMILIES, family
 
@@ -86,3 +86,13 @@ def test_constructor_arguments_of_a_call(tmp_path: Path) -> None:
     outputs = load_file(case / "outputs.safetensors")
     save_file({"loss": outputs["loss/0"]}, case / "outputs.safetensors")
     assert main([str(case)]) == 0
+
+
+def test_parts_of_a_case_are_one_line() -> None:
+    assert (
+        str(summary("ernie", [("one", True, ""), ("two", True, "2e-7")]))
+        == "ernie  ok  2 compared  largest difference 2e-07"
+    )
+    outcome = summary("ernie", [("one", True, ""), ("two", False, "5 tokens, not 6")])
+    assert (outcome.status, outcome.detail) == ("differs", "two: 5 tokens, not 6")
+    assert summary("ernie", []).status == "differs"

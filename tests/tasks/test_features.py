@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -37,7 +39,7 @@ def test_windows_cover_the_text(length: int, max_length: int, stride: int, secon
         assert ids[0] == tokenizer().cls_token_id and ids[-1] == tokenizer().sep_token_id
         assert window.start <= window.core_start <= window.core_stop <= window.stop
     room = max_length - around
-    for left, right in zip(found, found[1:], strict=False):
+    for left, right in pairwise(found):
         assert right.start - left.start == min(stride, room)
 
 

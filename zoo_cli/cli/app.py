@@ -13,6 +13,7 @@ from zoo_cli.base.console import say, show_error
 from zoo_cli.base.errors import ZooError
 from zoo_cli.cli import recipes, weights
 from zoo_cli.cli.evaluate import evaluate
+from zoo_cli.cli.export import export
 from zoo_cli.cli.finetune import finetune
 from zoo_cli.cli.predict import predict
 
@@ -27,6 +28,7 @@ app = typer.Typer(
 app.command()(finetune)
 app.command()(evaluate)
 app.command()(predict)
+app.command()(export)
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(weights.app, name="weights")
 app.add_typer(weights.cache_app, name="cache")

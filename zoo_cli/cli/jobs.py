@@ -133,7 +133,7 @@ def open_pipeline(folder: Path, backend: str, batch_tokens: int, device: str) ->
     if (folder / "onnx").is_dir() or (folder / "paddle").is_dir():
         from zoo_cli import runtime
 
-        return runtime.load(folder, backend, batch_tokens=batch_tokens)
+        return runtime.load(folder, backend=backend, batch_tokens=batch_tokens)
     from zoo_cli.engine.device import use_device
 
     use_device(device)

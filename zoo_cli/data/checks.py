@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,7 +14,7 @@ import numpy as np
 
 from zoo_cli.base.errors import DataError, Location, ZooError, raise_all
 from zoo_cli.data.annotations import check_links
-from zoo_cli.data.conversion import ConversionOptions, Inventory, as_annotated, take_inventory, to_prompts
+from zoo_cli.data.conversion import ConversionOptions, as_annotated, take_inventory, to_prompts
 from zoo_cli.data.examples import (
     AnnotatedText,
     ChoiceExample,
@@ -83,8 +83,9 @@ def check_files(
     return report
 
 
-def _batches(items: Iterator[_Item]) -> Iterator[list[_Item]]:
-    while batch := list(islice(items, _BATCH)):
+def _batches(items: Iterable[_Item]) -> Iterator[list[_Item]]:
+    rest = iter(items)
+    while batch := list(islice(rest, _BATCH)):
         yield batch
 
 
@@ -118,13 +119,20 @@ class _PartCheck:
 
     def run(self, conversion: ConversionOptions | None, training: bool) -> None:
         self._line_ends()
-        for batch in _batches(self._read()):
-            for example in batch:
+        sources: list[AnnotatedText] = []
+        for batch in _batches(read(self.path, self.format, self.options, strict=False)):
+            # Tagged tokens are looked at as the text that they make.
+            plain = [self._plain(example) for example in batch]
+            for example in plain:
                 self._example(example)
-            self._measure(batch)
+                if conversion is not None and isinstance(example, AnnotatedText | TextExample):
+                    sources.append(as_annotated(example))
+            self._measure(plain)
         if conversion is not None:
-            self._convert(conversion, training)
-        self._labels()
+            self._convert(sources, conversion, training)
+        if training:
+            self._balance()
+        self._label_drift()
         self._prompts()
         if self.lengths:
             sizes = np.asarray(self.lengths)
@@ -135,9 +143,6 @@ class _PartCheck:
                 "max": float(sizes.max()),
             }
 
-    def _read(self) -> Iterator[Example]:
-        return read(self.path, self.format, self.options, strict=False)
-
     def _line_ends(self) -> None:
         lines = crlf = 0
         for line in byte_lines(self.path):
@@ -147,6 +152,17 @@ class _PartCheck:
             self.found("mixed-line-ends", count=crlf, other=lines - crlf)
         elif crlf:
             self.found("crlf-lines", count=crlf)
+
+    def _plain(self, example: Example) -> Example:
+        if not isinstance(example, TaggedTokens):
+            return example
+        before = "O", ""
+        for tag in example.tags or []:
+            prefix, label = parse_tag(tag)
+            if prefix in "IMEL" and (before[1] != label or before[0] in "ESLU"):
+                self.found("irregular-tags", example.source)
+            before = prefix, label
+        return to_annotated(example)
 
     def _example(self, example: Example) -> None:
         self.part.rows += 1
@@ -163,8 +179,6 @@ class _PartCheck:
                 self._annotated(example)
             case PromptExample():
                 self._prompt(example)
-            case TaggedTokens():
-                self._tagged(example)
             case QuestionExample():
                 for answer in example.answers:
                     self._span(example.context, answer.start, answer.end, answer.text, example.source)
@@ -214,18 +228,6 @@ class _PartCheck:
 
     def _count(self, example: PromptExample) -> None:
         self.part.prompts.setdefault(example.prompt, [0, 0])[not example.spans] += 1
-
-    def _tagged(self, example: TaggedTokens) -> None:
-        if example.tags is None:
-            self.found("unlabelled", example.source)
-            return
-        before = "O", ""
-        for tag in example.tags:
-            prefix, label = parse_tag(tag)
-            if prefix in "IMEL" and (before[1] != label or before[0] in "ESLU"):
-                self.found("irregular-tags", example.source)
-            before = prefix, label
-        self.part.labels.update(entity.label for entity in to_annotated(example).entities)
 
     def _span(self, text: str, start: int, end: int, stated: str | None, at: Location | None) -> None:
         if fits(text, start, end, stated):
@@ -298,39 +300,32 @@ class _PartCheck:
 
     # -- after the pass ---------------------------------------------------------------------------------------------
 
-    def _convert(self, conversion: ConversionOptions, training: bool) -> None:
+    def _convert(self, texts: Sequence[AnnotatedText], conversion: ConversionOptions, training: bool) -> None:
         """Count the prompts that the annotations become; texts with wrong offsets are counted as errors already."""
-
-        def sources() -> Iterator[Any]:
-            for example in self._read():
-                if isinstance(example, AnnotatedText | TaggedTokens | TextExample):
-                    yield example
-
-        inventory: Inventory | None = None
-        for source in sources():
-            inventory = inventory or take_inventory(sources(), conversion)
+        inventory = take_inventory(texts, conversion)
+        for text in texts:
             try:
-                for prompt in to_prompts(source, inventory, conversion, training):
+                for prompt in to_prompts(text, inventory, conversion, training):
                     self._count(prompt)
             except DataError as error:
                 if error.code != "bad-offset":
-                    self.found("unknown-option", source.source, example=error.message)
+                    self.found("not-convertible", text.source, example=error.message)
 
-    def _labels(self) -> None:
-        labels = self.part.labels
-        if not labels:
-            return
-        ordered = labels.most_common()
+    def _balance(self) -> None:
+        ordered = self.part.labels.most_common()
         rare = [label for label, count in ordered if count < RARE]
         if rare:
             self.found("rare-label", count=len(rare), limit=RARE, names=", ".join(rare))
-        (most, highest), (least, lowest) = ordered[0], ordered[-1]
-        if highest >= IMBALANCE * lowest:
+        if ordered and ordered[0][1] >= IMBALANCE * ordered[-1][1]:
+            (most, highest), (least, lowest) = ordered[0], ordered[-1]
             self.found("label-imbalance", most=most, least=least, factor=highest / lowest)
-        folded = Counter("".join(fold_width(label).lower().split()) for label in labels)
-        alike = [label for label in labels if folded["".join(fold_width(label).lower().split())] > 1]
+
+    def _label_drift(self) -> None:
+        folded = {label: "".join(fold_width(label).lower().split()) for label in self.part.labels}
+        variants = Counter(folded.values())
+        alike = sorted(label for label in folded if variants[folded[label]] > 1)
         if alike:
-            self.found("label-drift", count=len(alike), names=", ".join(map(repr, sorted(alike))))
+            self.found("label-drift", count=len(alike), names=", ".join(map(repr, alike)))
 
     def _prompts(self) -> None:
         self.part.prompts = _joined(self.part.prompts)
@@ -367,17 +362,15 @@ def _identity(example: Example) -> tuple[str, str, str]:
             return text, text, repr(example.label)
         case PromptExample():
             return example.content, f"{example.prompt}\t{example.content}", repr(example.spans)
-        case TaggedTokens():
-            text = to_annotated(example).text
-            return text, text, repr(example.tags)
         case QuestionExample():
             return example.context, f"{example.question}\t{example.context}", repr(example.answers)
         case ChoiceExample():
             key = "\t".join([example.question, *example.choices, example.context])
             return example.context, key, repr(example.answer)
         case _:
-            places = sorted((entity.start, entity.end, entity.label) for entity in example.entities)
-            return example.text, example.text, repr((places, sorted(example.classes)))
+            annotated = as_annotated(example)
+            places = sorted((entity.start, entity.end, entity.label) for entity in annotated.entities)
+            return annotated.text, annotated.text, repr((places, sorted(annotated.classes)))
 
 
 def _sequence(example: Example) -> tuple[str, str | None, list[int]]:

@@ -121,9 +121,8 @@ def _write(
         rows = [json.dumps(doccano_row(as_annotated(text)), ensure_ascii=False) for text in texts]
     else:
         known = inventory or take_inventory(texts, rules)
-        for text in texts:
-            for prompt in to_prompts(text, known, rules, training):
-                rows.append(json.dumps(prompt_row(prompt), ensure_ascii=False))
+        prompts = (prompt for text in texts for prompt in to_prompts(text, known, rules, training))
+        rows = [json.dumps(prompt_row(prompt), ensure_ascii=False) for prompt in prompts]
         if shuffle:
             Random(rules.seed).shuffle(rows)
     with atomic_file(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as handle:
@@ -161,7 +160,7 @@ def preview(
         row = asdict(example)
         at = example.source
         del row["source"]
-        entry = {"at": str(at), "example": row}
+        entry: dict[str, Any] = {"at": str(at), "example": row}
         if conversion is not None and isinstance(example, AnnotatedText | TaggedTokens | TextExample):
             inventory = inventory or take_inventory(_sources(read(path, format, options)), conversion)
             entry["prompts"] = [prompt_row(prompt) for prompt in to_prompts(example, inventory, conversion)]

@@ -96,8 +96,8 @@ def anchor(text: str, start: int, stated: str) -> Anchor | None:
         places = _occurrences(fold_width(text), fold_width(stated))
     if not places:
         cause = "crlf" if "\r" in text or "\r" in stated else "whitespace"
-        words = r"\s*".join(map(re.escape, stated.split()))
-        places = [match.span() for match in re.finditer(words, text)]
+        pattern = r"\s*".join(map(re.escape, "".join(stated.split())))
+        places = [match.span() for match in re.finditer(pattern, text)]
     if not places:
         return None
     if cause is None:

@@ -20,7 +20,7 @@ KINDS: dict[str, tuple[Level, str]] = {
     "offset-whitespace": ("error", "{count} spans differ from their text in blanks"),
     "offset-moved": ("error", "{count} offsets do not match their text, which is elsewhere"),
     "offset-lost": ("error", "{count} spans state a text that is not in the text, or not in one place"),
-    "unknown-option": ("error", "{count} texts cannot be made into prompts: {example}"),
+    "not-convertible": ("error", "{count} texts cannot be made into prompts: {example}"),
     "span-blank": ("warning", "{count} spans begin or end with a blank"),
     "same-label-overlap": (
         "warning",

@@ -64,7 +64,7 @@ def joiner(tokens: Sequence[str]) -> list[str]:
     parts only two Latin words; a sentence without any Chinese whose tokens are all single characters is a Chinese
     one's digits or letters.
     """
-    chinese = any(_CJK.search(token) for token in tokens) or all(len(token) == 1 for token in tokens)
+    chinese = _CJK.search("".join(tokens)) is not None or max(map(len, tokens), default=1) == 1
     before = [""]
     for left, right in pairwise(tokens):
         words = len(left) > 1 and len(right) > 1 and left[-1].isascii() and right[0].isascii()

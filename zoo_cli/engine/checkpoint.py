@@ -11,11 +11,15 @@ import dataclasses
 import logging
 import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import paddle
-from safetensors.paddle import load_file, save_file
+
+# The paddle flavour cannot load while strided views are off (`zoo_cli.base.environment`).
+from safetensors.numpy import load_file, save_file
 
 from zoo_cli.base.errors import ArtifactError, Location
 from zoo_cli.base.files import atomic_folder, read_json, remove_partial, verify_manifest, write_json, write_manifest
@@ -101,8 +105,8 @@ def save_checkpoint(folder: Path, model: paddle.nn.Layer, optimizer: AdamW, prog
     """
     path = Path(folder) / f"step-{progress.step:06d}"
     with atomic_folder(path) as partial:
-        save_file(_distinct(model), str(partial / MODEL))
-        save_file(optimizer.state(), str(partial / OPTIMIZER))
+        save_file(_arrays(_distinct(model)), partial / MODEL)
+        save_file(_arrays(optimizer.state()), partial / OPTIMIZER)
         write_json(partial / PROGRESS, dataclasses.asdict(progress))
         write_manifest(partial)
     for old in checkpoints(folder)[keep:]:
@@ -150,9 +154,9 @@ def load_checkpoint(path: Path, model: paddle.nn.Layer, optimizer: AdamW) -> Pro
         ArtifactError: the weights are of another model (`weights-mismatch`, `optimizer-mismatch`), or the progress
             file has other fields (`broken-progress`).
     """
-    own, stored = _distinct(model), load_file(str(path / MODEL))
+    own, stored = _distinct(model), load_file(path / MODEL)
     for name in sorted(own.keys() | stored.keys()):
-        if name not in own or name not in stored or own[name].shape != stored[name].shape:
+        if name not in own or name not in stored or tuple(own[name].shape) != stored[name].shape:
             raise ArtifactError(
                 "weights-mismatch",
                 "the checkpoint is of another model: they differ in {name!r}",
@@ -162,7 +166,7 @@ def load_checkpoint(path: Path, model: paddle.nn.Layer, optimizer: AdamW) -> Pro
             )
     for name, tensor in own.items():
         tensor.set_value(stored[name])
-    optimizer.load_state(load_file(str(path / OPTIMIZER)))
+    optimizer.load_state(load_file(path / OPTIMIZER))
     value = read_json(path / PROGRESS)
     try:
         return Progress(**{**value, "window": Window(**value["window"])})
@@ -173,6 +177,10 @@ def load_checkpoint(path: Path, model: paddle.nn.Layer, optimizer: AdamW) -> Pro
             at=Location.of(path / PROGRESS),
             reason=str(error),
         ) from error
+
+
+def _arrays(tensors: Mapping[str, paddle.Tensor]) -> dict[str, np.ndarray]:
+    return {name: tensor.numpy() for name, tensor in tensors.items()}
 
 
 def _distinct(model: paddle.nn.Layer) -> dict[str, paddle.Tensor]:

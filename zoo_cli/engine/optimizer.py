@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import paddle
 
 from zoo_cli.base.errors import ArtifactError
@@ -93,7 +94,7 @@ class AdamW:
             if f"{auto}_{kind}_0" in own
         }
 
-    def load_state(self, state: dict[str, paddle.Tensor]) -> None:
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Take over what `state` returned, before the first step of this object.
 
         Raises:
@@ -101,7 +102,7 @@ class AdamW:
         """
         own_names = {name: auto for auto, name in self._names.items()}
         own = {}
-        for key, tensor in state.items():
+        for key, array in state.items():
             name, _, kind = key.rpartition("/")
             if name not in own_names:
                 raise ArtifactError(
@@ -109,7 +110,7 @@ class AdamW:
                     "the checkpoint has optimiser state for {name!r}, which the model does not train",
                     name=name,
                 )
-            own[f"{own_names[name]}_{kind}_0"] = tensor
+            own[f"{own_names[name]}_{kind}_0"] = paddle.to_tensor(array)
         self._adamw.set_state_dict(own)
 
 

@@ -53,7 +53,7 @@ FREE_KEYS = (
     "train.gradient_accumulation",  # the loop checks that passes times processes stay the same
     "train.recompute",
 )
-"""Keys that a resumed run may change: the steps stay the same. (Which of them is the best, and when to stop, may not.)"""
+"""Keys that a resumed run may change: the steps stay the same, if not the choice of the best one and the end."""
 
 SECTIONS = ("model", "task", "data", "train")
 """Sections that fine-tuning reads; those of later verbs may change at will."""

@@ -20,7 +20,8 @@ class _Positional(nn.Layer):
         self.output_names = tuple(output_names)
 
     def forward(self, inputs: list[paddle.Tensor]) -> list[paddle.Tensor]:
-        result = self.model(**dict(zip(self.input_names, inputs, strict=True)))
+        # Paddle's tracer rewrites this source, and its `zip` takes no `strict`.
+        result = self.model(**dict(zip(self.input_names, inputs)))  # noqa: B905
         return [getattr(result, name) for name in self.output_names]
 
 

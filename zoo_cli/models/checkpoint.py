@@ -7,7 +7,6 @@ Three layouts are read and written: ``"zoo"`` (`config.json`, `model.safetensors
 
 from __future__ import annotations
 
-import io
 import pickle
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -258,7 +257,8 @@ def read_pdparams(path: Path) -> dict[str, np.ndarray]:
     """
     path = Path(path)
     try:
-        content = _ArrayUnpickler(io.BytesIO(path.read_bytes()), encoding="latin1").load()
+        with path.open("rb") as file:
+            content = _ArrayUnpickler(file, encoding="latin1").load()
     except pickle.UnpicklingError as error:
         raise ArtifactError(
             "unsafe-pickle",

@@ -114,6 +114,17 @@ class TrainSection(Section):
     """Seed of weights, order, dropout and sampling."""
 
 
+class ExportSection(Section):
+    """Graphs that run without the model's code, and how closely they must agree with it."""
+
+    backends: Annotated[list[Literal["onnx", "paddle"]], Field(min_length=1)] = ["onnx", "paddle"]
+    """What to write: `onnx` for ONNX Runtime, `paddle` for Paddle Inference."""
+    golden_requests: PositiveInt = 16
+    """How many development examples are asked of every back end and kept in the bundle with their answers."""
+    tolerance: Annotated[float, Field(gt=0)] = 1e-4
+    """Largest difference of any output, and of any score in an answer."""
+
+
 class Recipe(Section):
     """One YAML file for every verb."""
 
@@ -131,5 +142,7 @@ class Recipe(Section):
     """Where the labelled text is and how it is written."""
     train: TrainSection = Field(default_factory=TrainSection)
     """The training loop."""
+    export: ExportSection = Field(default_factory=ExportSection)
+    """Graphs that run without the model's code."""
     tiny: dict[str, Any] = {}
     """Values of the recipe that `--tiny` replaces, in the recipe's own structure."""

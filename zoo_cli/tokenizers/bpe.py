@@ -9,6 +9,7 @@ Source: "Language Models are Unsupervised Multitask Learners", Radford et al. 20
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -17,10 +18,11 @@ from tokenizers import decoders, models, pre_tokenizers, processors
 
 from zoo_cli.base.errors import ArtifactError, Location
 from zoo_cli.tokenizers.pieces import Frame
-from zoo_cli.tokenizers.segments import SegmentedTokenizer, Tokens, original_span
+from zoo_cli.tokenizers.segments import SegmentedTokenizer, Span, Tokens, original_span
 from zoo_cli.tokenizers.vocabulary import ResourceFile, read_vocabulary
 
 _NEWLINE = "Ċ"
+_KEPT_WORDS = re.compile(r"((?:^| )\[(?:SEP|p|q|/q)\](?= |$))")  # of ErnieDocBPETokenizer, with the space in front
 
 
 def read_json_vocabulary(file: ResourceFile) -> dict[str, int]:
@@ -110,6 +112,7 @@ class GPTTokenizer(SegmentedTokenizer):
         "pad_token": "<|endoftext|>",
     }
     required_special_tokens: ClassVar[Sequence[str]] = ("unk_token", "pad_token")
+    strips_around_unsplit: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -142,9 +145,6 @@ class GPTTokenizer(SegmentedTokenizer):
         encodings = self._engine.encode_batch(segments, add_special_tokens=False)
         return [Tokens(encoding.tokens, encoding.ids, encoding.offsets) for encoding in encodings]
 
-    def search_form(self, token: str) -> str:
-        return self.convert_tokens_to_string([token]).strip()
-
     def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
         return str(self._engine.decoder.decode(list(tokens)))
 
@@ -158,7 +158,8 @@ class ErnieDocBPETokenizer(SegmentedTokenizer):
 
     Its tokens are the ids of a byte-level BPE written as decimal numbers, and its ids the places of those in
     `vocab.txt`. It adds no special tokens; the model's input ends in [SEP] [CLS], which the caller appends. PaddleNLP
-    splits texts into sentences first, each without a space in front of it; here a text is one sentence.
+    splits texts into sentences first, each without a space in front of it; here a text is one sentence. The words
+    [SEP], [p], [q] and [/q] are tokens.
 
     Args:
         files: `vocab_file`, one token a line, `encoder_json_path` and `vocab_bpe_path`.
@@ -190,20 +191,30 @@ class ErnieDocBPETokenizer(SegmentedTokenizer):
         return Frame([], [], [])
 
     def tokenize_segments(self, segments: list[str]) -> list[Tokens]:
-        texts, places = [], []
-        for segment in segments:
-            text, place = _collapse(segment)
-            texts.append(text)
-            places.append(place)
+        collapsed = [_collapse(segment) for segment in segments]
+        parts = [[part for part in _KEPT_WORDS.split(text) if part] for text, _ in collapsed]
+        plain = [part for text in parts for part in text if not _KEPT_WORDS.fullmatch(part)]
+        encodings = iter(self._engine.encode_batch(plain, add_special_tokens=False))
         results = []
-        for encoding, place in zip(self._engine.encode_batch(texts, add_special_tokens=False), places, strict=True):
-            tokens = [str(index) for index in encoding.ids]
-            offsets = [original_span(span, place) for span in encoding.offsets]
+        for text, (_, places) in zip(parts, collapsed, strict=True):
+            tokens: list[str] = []
+            spans: list[Span] = []
+            start = 0
+            for part in text:
+                if _KEPT_WORDS.fullmatch(part):
+                    tokens.append(part.lstrip())
+                    spans.append((start + len(part) - len(tokens[-1]), start + len(part)))
+                else:
+                    encoding = next(encodings)
+                    tokens += map(str, encoding.ids)
+                    spans += [(a + start, b + start) for a, b in encoding.offsets]
+                start += len(part)
+            offsets = [original_span(span, places) for span in spans]
             results.append(Tokens(tokens, self.convert_tokens_to_ids(tokens), offsets))
         return results
 
     def search_form(self, token: str) -> str:
-        return " ".join(token)
+        return " ".join(token).strip()
 
 
 def _collapse(text: str) -> tuple[str, list[int]]:

@@ -1,8 +1,8 @@
 """What BERT's basic tokenizer does with each Unicode character, as lookup tables over all code points.
 
 The rules are those of PaddleNLP's basic tokenizer, which differs from Hugging Face's: symbols (category S) are split
-off like punctuation. Characters are classified by Python's `unicodedata`, as there, and only when they are first met, so
-that a table costs nothing to make.
+off like punctuation. Characters are classified by Python's `unicodedata`, as there, and only when they are first met,
+so that a table costs nothing to make.
 """
 
 from __future__ import annotations
@@ -104,10 +104,10 @@ class CharacterTable:
     def _learn(self, code: int) -> None:
         char = chr(code)
         form, kind = char, WORD
-        if char in "\t\n\r" or unicodedata.category(char) == "Zs":
-            kind = SPACE
-        elif is_control(char):
+        if is_control(char):
             kind = DROP
+        elif char.isspace():
+            kind = SPACE
         else:
             form = char.lower() if self.lower else char
             form = strip_marks(form) if self.strip_accents else form

@@ -58,13 +58,13 @@ class GPTChineseTokenizer(SegmentedTokenizer):
         return results
 
     def convert_ids_to_tokens(self, ids: Sequence[int], skip_special_tokens: bool = False) -> list[str]:
-        """Tokens of ids; `<unk>` is never left out, as in PaddleNLP."""
+        """Tokens of ids; `<unk>` is never left out, as in PaddleNLP, which leaves none out."""
         tokens = super().convert_ids_to_tokens(ids)
         skipped = {*self.all_special_tokens} - {self.special_tokens["unk_token"]} if skip_special_tokens else {}
         return [token for token in tokens if token not in skipped]
 
     def search_form(self, token: str) -> str:
-        return " ".join(token)
+        return " ".join(token).strip()
 
     def convert_ids_to_string(self, ids: Sequence[int]) -> str:
         """Text of ids, with its spaces and line breaks; `decode` shows the pieces instead, as PaddleNLP's does."""

@@ -21,10 +21,17 @@ def _basic_form(char: str, lower: bool) -> str:
     return "".join(part for part in form if not is_control(part))
 
 
+_COMPATIBLE = ((0xFF00, 0xFFEF), (0xFE50, 0xFE6B), (0x3358, 0x33FF), (0x249C, 0x24E9), (0x3200, 0x32FF))
+_NUMERIC = ((0x2460, 0x249B), (0x24EA, 0x24FF), (0x2776, 0x2793), (0x2160, 0x217F))
+
+
 @lru_cache(maxsize=1 << 14)
 def _width_form(char: str) -> str:
-    if "\uff00" <= char <= "\uffef" or "\u249c" <= char <= "\u24e9" or char == "\u3000":
+    code = ord(char)
+    if any(first <= code <= last for first, last in _COMPATIBLE):
         return unicodedata.normalize("NFKC", char)
+    if any(first <= code <= last for first, last in _NUMERIC):
+        return f" {int(unicodedata.numeric(char))} "
     return char
 
 
@@ -34,23 +41,25 @@ def basic_normalize(text: str, lower: bool) -> tuple[str, list[int]]:
     return "".join(forms), [index for index, form in enumerate(forms) for _ in form]
 
 
-def width_normalize(text: str) -> tuple[str, list[int]]:
-    """The same for the other tokenizers, which only have full-width and circled forms replaced."""
-    forms = [_width_form(char) for char in text]
-    return "".join(forms), [index for index, form in enumerate(forms) for _ in form]
+def width_normalize(text: str, lower: bool) -> tuple[str, list[int]]:
+    """The same for the other tokenizers, which have full-width, enclosed and numeric forms replaced.
+
+    Forms of several characters shift the places of all that follows, as they do in PaddleNLP.
+    """
+    normalized = "".join(map(_width_form, text))
+    return normalized.lower() if lower else normalized, list(range(len(text)))
 
 
 def search_offsets(
-    tokens: Sequence[str], text: str, places: Sequence[int], specials: Collection[str], lower: bool
+    tokens: Sequence[str], text: str, places: Sequence[int], specials: Collection[str] = ()
 ) -> list[tuple[int, int]] | None:
     """Search for each token behind the one before.
 
     Args:
-        tokens: tokens without their `##` or `▁`.
+        tokens: texts to search for: the tokens without their `##` or `▁`, in lower case if `text` is.
         text: normalised text.
         places: place in the original text of each character of `text`.
         specials: special tokens; a token that is not found and has one of these behind it gets one character.
-        lower: the text is in lower case, so special tokens are searched in lower case.
 
     Returns:
         A span for each token, or None where the search leaves the text (PaddleNLP fails there).
@@ -59,7 +68,7 @@ def search_offsets(
     position = 0
     text = text.replace("ς", "σ")
     for index, token in enumerate(tokens):
-        wanted = (token.lower() if lower and token in specials else token).replace("ς", "σ")
+        wanted = token.replace("ς", "σ")
         start = text.find(wanted, position)
         if start < 0 and index + 1 < len(tokens) and tokens[index + 1] in specials:
             start, wanted = position, " "

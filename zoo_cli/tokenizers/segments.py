@@ -6,6 +6,7 @@ import os
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import sentencepiece
@@ -34,6 +35,9 @@ class Tokens:
 class SegmentedTokenizer(PretrainedTokenizer):
     """Base of tokenizers whose subclass defines `tokenize_segments`."""
 
+    do_lower_case = False
+    strips_around_unsplit: ClassVar[bool] = True
+
     @abstractmethod
     def tokenize_segments(self, segments: list[str]) -> list[Tokens]:
         """Tokens of texts that hold no special token; offsets are places in the segment."""
@@ -48,15 +52,15 @@ class SegmentedTokenizer(PretrainedTokenizer):
 
     def offsets(self, text: str) -> list[Span]:
         found = self._tokenize([text])[0]
-        specials = set(self.all_special_tokens)
+        lower = self.do_lower_case
         wanted = [self.search_form(token) for token in found.tokens]
-        normalized, places = width_normalize(text)
-        spans = search_offsets(wanted, normalized, places, specials, lower=False)
+        normalized, places = width_normalize(text, lower)
+        spans = search_offsets([token.lower() for token in wanted] if lower else wanted, normalized, places)
         return found.offsets if spans is None else spans
 
     def search_form(self, token: str) -> str:
         """Text by which PaddleNLP searches for the place of a token."""
-        return self.convert_tokens_to_string([token])
+        return self.convert_tokens_to_string([token]).strip()
 
     def _tokenize(self, texts: Sequence[str]) -> list[Tokens]:
         parts = [list(self._split(text)) for text in texts]
@@ -79,25 +83,27 @@ class SegmentedTokenizer(PretrainedTokenizer):
         return results
 
     def _split(self, text: str) -> Iterator[tuple[str, int, bool]]:
-        """Parts of a text, their places and whether they are special; white space next to special tokens is lost."""
+        """Parts of a text, their places and whether they are special tokens."""
         position = 0
+        strip = self.strips_around_unsplit
         for match in self.unsplit_pattern.finditer(text):
-            yield from self._plain(text, position, match.start(), position > 0, True)
+            yield from _plain(text, position, match.start(), strip and position > 0, strip)
             yield match.group(), match.start(), True
             position = match.end()
-        yield from self._plain(text, position, len(text), position > 0, False)
+        yield from _plain(text, position, len(text), strip and position > 0, False)
 
-    @staticmethod
-    def _plain(text: str, start: int, end: int, after: bool, before: bool) -> Iterator[tuple[str, int, bool]]:
-        segment = text[start:end]
-        if after:
-            stripped = segment.lstrip()
-            start += len(segment) - len(stripped)
-            segment = stripped
-        if before:
-            segment = segment.rstrip()
-        if segment:
-            yield segment, start, False
+
+def _plain(text: str, start: int, end: int, left: bool, right: bool) -> Iterator[tuple[str, int, bool]]:
+    """The part of a text from `start` to `end`, without white space on its left or right."""
+    segment = text[start:end]
+    if left:
+        stripped = segment.lstrip()
+        start += len(segment) - len(stripped)
+        segment = stripped
+    if right:
+        segment = segment.rstrip()
+    if segment:
+        yield segment, start, False
 
 
 def thread_count() -> int:

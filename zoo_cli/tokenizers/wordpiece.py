@@ -186,8 +186,9 @@ class WordPieceTokenizer(PretrainedTokenizer):
 
     def _search(self, text: str, normalized: str, places: list[int], lower: bool) -> list[tuple[int, int]]:
         pieces = self.encode_pieces([text])
-        tokens = [token.removeprefix("##") for token in self.convert_ids_to_tokens(pieces.ids.tolist())]
-        spans = search_offsets(tokens, normalized, places, set(self.all_special_tokens), lower)
+        specials = {token.lower() if lower else token for token in self.all_special_tokens}
+        wanted = [token.removeprefix("##") for token in self.convert_ids_to_tokens(pieces.ids.tolist())]
+        spans = search_offsets([t.lower() for t in wanted] if lower else wanted, normalized, places, specials)
         return spans if spans is not None else [(start, end) for start, end in pieces.offsets.tolist()]
 
     def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:

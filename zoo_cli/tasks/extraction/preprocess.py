@@ -66,6 +66,9 @@ class PairEncoder:
         self.prompt = lru_cache(CACHED_PROMPTS)(self._encode_prompt)
         self.text = lru_cache(CACHED_TEXTS)(self._encode_text)
 
+    def __reduce__(self) -> tuple[type[PairEncoder], tuple[Tokenizer]]:
+        return PairEncoder, (self.tokenizer,)  # the caches stay behind when a task goes to another process
+
     def _encode_prompt(self, text: str) -> Prompt:
         """Tokenize a normalized prompt."""
         pieces = self.tokenizer.encode_batch([text], add_special_tokens=False)[0]

@@ -126,10 +126,10 @@ def best_null_threshold(margins: np.ndarray, answered: np.ndarray, unanswered: n
     ranked = margins[order]
     # totals[k]: the k questions with the smallest margins are answered.
     totals = np.concatenate([[0.0], np.cumsum((answered - unanswered)[order])])
-    low, high = np.append(ranked[0] - 2, ranked), np.append(ranked, ranked[-1] + 2)
+    low, high = np.append(-np.inf, ranked), np.append(ranked, np.inf)
     totals[low == high] = -np.inf  # no threshold parts equal margins
     best = np.flatnonzero(totals >= totals.max() - 1e-9)
     if ((low[best] <= default) & (default < high[best])).any():
         return default
-    cuts = middle(low, high)[best]
+    cuts = middle(np.maximum(low, ranked[0] - 2), np.minimum(high, ranked[-1] + 2))[best]
     return float(cuts[np.abs(cuts - default).argmin()])

@@ -82,7 +82,7 @@ def best_threshold(scores: np.ndarray, gold: np.ndarray, default: float) -> floa
         gold: the truth, bool [N].
         default: threshold where no score is right; of equally good ones the nearest to it is taken.
     """
-    if not gold.any():
+    if not gold[scores > 0].any():
         return default
     order = np.argsort(-scores, kind="stable")
     ranked = scores[order].astype(np.float64)
