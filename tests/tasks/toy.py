@@ -35,7 +35,7 @@ Forward = Callable[[np.ndarray], Outputs]
 
 
 def runner(task: Task[Any], forward: Forward, batch_size: int = 1) -> Callable[[Sequence[Feature]], list[Outputs]]:
-    """Run features as the engine does: padded to batches, the outputs of padding being nonsense, and cut apart again."""
+    """Run features as the engine does: padded to batches, with nonsense as outputs of padding, and cut apart again."""
 
     def run(features: Sequence[Feature]) -> list[Outputs]:
         results: list[Outputs] = []

@@ -11,7 +11,7 @@ import typer
 from zoo_cli import __version__
 from zoo_cli.base.console import say, show_error
 from zoo_cli.base.errors import ZooError
-from zoo_cli.cli import recipes, weights
+from zoo_cli.cli import data, recipes, weights
 from zoo_cli.cli.evaluate import evaluate
 from zoo_cli.cli.export import export
 from zoo_cli.cli.finetune import finetune
@@ -30,6 +30,7 @@ app.command()(evaluate)
 app.command()(predict)
 app.command()(export)
 app.add_typer(recipes.app, name="recipes")
+app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")
 app.add_typer(weights.cache_app, name="cache")
 
@@ -52,7 +53,7 @@ def common(
 
     if debug:
         os.environ["ZOO_DEBUG"] = "1"
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(message)s")
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s", stream=sys.stderr)
 
 
 def main() -> None:

@@ -30,7 +30,7 @@ KINDS: dict[str, tuple[Level, str]] = {
     "overlapping-spans": ("warning", "{count} spans cross one of another label; BIO tags cannot say so"),
     "irregular-tags": ("warning", "{count} spans begin with a tag that continues one"),
     "empty-text": ("warning", "{count} texts are empty"),
-    "unlabelled": ("note", "{count} rows have no label"),
+    "unlabelled": ("note", "{count} rows have no label or annotation"),
     "duplicate": ("warning", "{count} rows repeat an earlier one"),
     "conflicting-duplicate": ("warning", "{count} rows repeat an earlier text with another label"),
     "leakage": ("warning", "{count} texts are also in {other}"),

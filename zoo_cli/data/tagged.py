@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
+from sys import intern
 
 from zoo_cli.base.errors import DataError, Location
 from zoo_cli.data.examples import AnnotatedText, Entity, TaggedTokens
@@ -105,6 +106,8 @@ def read_conll(path: Path, options: ConllOptions) -> Iterator[TaggedTokens]:
 def _read(path: Path, options: TaggedOptions, scheme: str) -> Iterator[TaggedTokens]:
     tokens: list[str] = []
     tags: list[str] = []
+    known: dict[str, str] = {}
+    token_column, tag_column = options.token_column, options.tag_column
     begin = width = 0
     by_tab = options.separator == "tab"
     for number, line in text_lines(path):
@@ -126,16 +129,20 @@ def _read(path: Path, options: TaggedOptions, scheme: str) -> Iterator[TaggedTok
                 found=len(cells),
                 expected=width,
             )
-        token = cells[options.token_column]
+        token = cells[token_column]
         if options.position_suffix and len(token) > 1 and token[-1] in "0123456789":
             token = token[:-1]
         if not token:
             raise DataError("empty-token", "the token is empty", at=Location.of(path, number))
         if not tokens:
             begin = number
-        tokens.append(token)
-        if options.tag_column is not None:
-            tags.append(_checked(cells[options.tag_column].strip(" "), scheme, path, number))
+        # A corpus has millions of tokens and few different ones.
+        tokens.append(intern(token))
+        if tag_column is not None:
+            tag = cells[tag_column]
+            if tag not in known:
+                known[tag] = _checked(tag.strip(" "), scheme, path, number)
+            tags.append(known[tag])
     if tokens:
         yield _sentence(path, begin, tokens, tags, options)
 

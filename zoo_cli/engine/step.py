@@ -31,7 +31,7 @@ class StepReport:
 
     Args:
         losses: ``loss`` and its parts, averaged over the labels of all passes and processes.
-        norm: norm of the gradient before clipping.
+        norm: norm of the gradient before clipping; 0 in a step that float16 overflow made void.
         rate: learning rate.
         tokens: tokens read by all processes, padding not counted.
         signal: number of the stop signal that some process has received, or 0; the same on all of them.
@@ -109,7 +109,7 @@ class Stepper:
         if self.options.precision == "float16":
             _adapt_loss_scale(progress, overflow)
         stop = signal.SIGINT if interrupted else signal.SIGTERM if terminated else 0
-        return StepReport(means, norm, rate, int(total_tokens), int(stop))
+        return StepReport(means, 0.0 if overflow else norm, rate, int(total_tokens), int(stop))
 
     def _forward(self, batch: Batch, step: int) -> tuple[Losses, dict[str, float]]:
         """The losses of one pass, as tensors and as numbers (one transfer from the device)."""

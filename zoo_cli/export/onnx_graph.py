@@ -70,11 +70,24 @@ def share_initializers(model: onnx.ModelProto) -> int:
             kept.append(tensor)
     dropped = len(names)
     if dropped:
-        kept = [onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in kept]
-        del model.graph.initializer[:]
-        model.graph.initializer.extend(kept)
+        _set_initializers(model, kept)
         _rename_inputs(model, names)
     return dropped
+
+
+def drop_unused_initializers(model: onnx.ModelProto) -> int:
+    """Remove initializers that nothing reads; return how many."""
+    used = {name for node in model.graph.node for name in node.input} | {value.name for value in model.graph.output}
+    kept = [tensor for tensor in model.graph.initializer if tensor.name in used]
+    dropped = len(model.graph.initializer) - len(kept)
+    _set_initializers(model, kept)
+    return dropped
+
+
+def _set_initializers(model: onnx.ModelProto, kept: Sequence[TensorProto]) -> None:
+    copies = [TensorProto.FromString(tensor.SerializeToString()) for tensor in kept]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(copies)
 
 
 def name_outputs(model: onnx.ModelProto, names: Sequence[str]) -> None:
@@ -107,6 +120,7 @@ def tidy(model: onnx.ModelProto, output_names: Sequence[str], sequence_outputs: 
         "hoisted_constants": hoist_constants(model),
         "dropped_identities": drop_identities(model),
         "shared_initializers": share_initializers(model),
+        "unused_initializers": drop_unused_initializers(model),
     }
     name_outputs(model, output_names)
     name_axes(model, sequence_outputs)

@@ -56,6 +56,13 @@ def test_white_space_does_not_part_an_entity() -> None:
     assert [(entity["start"], entity["end"]) for entity in answer["entities"]] == [(1, 4)]
 
 
+def test_entities_of_tokens() -> None:
+    requests = [{"tokens": ["在", "北", "京"]}, {"tokens": ["by", "ann", "bob"]}]
+    answers = predict(make(), requests, tagger({"北": 1, "京": 2, "a": 3, "b": 4}))
+    found = [(e["text"], e["start"], e["end"]) for answer in answers for e in answer["entities"]]
+    assert found == [("北京", 1, 3), ("by", 0, 1), ("ann bob", 1, 3)]
+
+
 def test_empty_texts() -> None:
     assert predict(make(), ["", "  \n", {"tokens": []}], CITY) == [{"entities": []}] * 3
     (answer,) = predict(make(), [{"tokens": [" ", "\t"]}], CITY)

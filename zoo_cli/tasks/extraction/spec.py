@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator
 
 from zoo_cli.base.errors import DataError
+from zoo_cli.data.conversion import ConversionOptions
 from zoo_cli.recipe.schema import Fraction, Section
 from zoo_cli.registry import TaskSpec
 from zoo_cli.tasks.extraction.schema import Language, parse_schema
@@ -51,6 +52,18 @@ with warnings.catch_warnings():
         """Classes in prompts made from annotations."""
         seed: Annotated[int, Field(ge=0)] = 1000
         """Seed of the sampling of prompts without answer, and of the order of classes."""
+
+        def conversion(self) -> ConversionOptions:
+            """How annotations become prompts."""
+            return ConversionOptions(
+                negative_ratio=self.negative_ratio,
+                options=tuple(self.options),
+                prompt_prefix=self.prompt_prefix,
+                separator=self.separator,
+                schema_lang=self.schema_lang,
+                task_type=self.task_type,
+                seed=self.seed,
+            )
 
         @field_validator("schema")
         @classmethod

@@ -16,7 +16,7 @@ import numpy as np
 
 from zoo_cli.base.errors import DataError
 from zoo_cli.data.annotations import verify
-from zoo_cli.data.conversion import ConversionOptions, convert
+from zoo_cli.data.conversion import convert
 from zoo_cli.data.examples import PromptExample
 from zoo_cli.tasks.base import Feature, Steps, Task
 from zoo_cli.tasks.extraction.metrics import SpanMetrics
@@ -91,17 +91,7 @@ class ExtractionTask(Task[PromptExample]):
                 yield example
             else:
                 texts.append(example)
-        options = self.options
-        conversion = ConversionOptions(
-            negative_ratio=options.negative_ratio,
-            options=tuple(options.options),
-            prompt_prefix=options.prompt_prefix,
-            separator=options.separator,
-            schema_lang=options.schema_lang,
-            task_type=options.task_type,
-            seed=options.seed,
-        )
-        yield from convert(texts, conversion, training)
+        yield from convert(texts, self.options.conversion(), training)
 
     def request_of(self, example: PromptExample) -> dict[str, Any]:
         return {"text": example.content, "schema": example.prompt}

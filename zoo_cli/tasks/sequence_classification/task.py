@@ -38,9 +38,7 @@ class SequenceClassificationTask(Task[TextExample]):
     output_names = ("logits",)
     options: SequenceClassificationOptions
 
-    def __init__(
-        self, options: SequenceClassificationOptions, tokenizer: Tokenizer, inputs: Sequence[str]
-    ) -> None:
+    def __init__(self, options: SequenceClassificationOptions, tokenizer: Tokenizer, inputs: Sequence[str]) -> None:
         super().__init__(options, tokenizer, inputs)
         self.padding = {"input_ids": tokenizer.pad_token_id}
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import add
 from typing import Any
 
 import numpy as np
 
 from zoo_cli.base.errors import DataError, Location, UsageError
 from zoo_cli.data.examples import AnnotatedText, TaggedTokens
+from zoo_cli.data.tagged import joiner
 from zoo_cli.tasks.base import Feature, Metrics, Outputs, Steps, Task
 from zoo_cli.tasks.features import IGNORE_INDEX, Window, cover, model_inputs, tokens_of, windows
 from zoo_cli.tasks.scores import softmax
@@ -106,11 +108,11 @@ class TokenClassificationTask(Task[Tagged]):
         self._set_tags()
 
     def model_config(self) -> dict[str, Any]:
-        labels = self.options.labels if self.tags else None
+        labels = self.options.labels or self.tags
         return {
-            "num_labels": len(self.tags),
-            "id2label": dict(enumerate(labels or ())),
-            "label2id": {name: index for index, name in enumerate(labels or ())},
+            "num_labels": len(labels),
+            "id2label": dict(enumerate(labels)),
+            "label2id": {name: index for index, name in enumerate(labels)},
         }
 
     # -- reading ----------------------------------------------------------------------------------------------------
@@ -157,14 +159,13 @@ class TokenClassificationTask(Task[Tagged]):
             [output["logits"][window.core] for output, window in zip(outputs, encoded.windows, strict=True)]
         )
         scores = softmax(logits[encoded.first])
-        best = scores.argmax(axis=-1)
-        sure = scores.max(axis=-1)
+        best, sure = scores.argmax(axis=-1).tolist(), scores.max(axis=-1).tolist()
         # A word without tokens (white space, control characters) is passed over: it neither ends an entity nor is one.
         word = encoded.words[encoded.first]
         tags = self.tags
         return [
-            ((label, int(word[start]), int(word[end - 1]) + 1), float(sure[start:end].mean()))
-            for label, start, end in chunks([tags[index] for index in best.tolist()], self._strict)
+            ((label, int(word[start]), int(word[end - 1]) + 1), sum(sure[start:end]) / (end - start))
+            for label, start, end in chunks([tags[index] for index in best], self._strict)
         ]
 
     # -- training and evaluation ------------------------------------------------------------------------------------
@@ -255,13 +256,13 @@ class TokenClassificationTask(Task[Tagged]):
         encoded = self._encode(words)
         outputs = yield [model_inputs(window.encoding, self.inputs) for window in encoded.windows]
         entities = []
-        space = "" if self.options.split == "characters" else " "
         for (label, first, last), score in self._read(outputs, encoded):
             if is_text:
                 start, end = int(places[first, 0]), int(places[last - 1, 1])
                 text = request[start:end]
             else:
-                start, end, text = first, last, space.join(request[first:last])
+                start, end, tokens = first, last, request[first:last]
+                text = "".join(map(add, joiner(tokens), tokens))
             entities.append({"text": text, "label": label, "start": start, "end": end, "score": score})
         return {"entities": entities}
 

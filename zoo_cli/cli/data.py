@@ -1,0 +1,225 @@
+"""`zoo data`: look at labelled data, check it, mend it, convert and split it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from zoo_cli.cli.options import Json, OptionalRecipe, Overrides, Tiny
+
+if TYPE_CHECKING:
+    from zoo_cli.data.conversion import ConversionOptions
+    from zoo_cli.recipe.loading import LoadedRecipe
+
+app = typer.Typer(help="Look at labelled data, check, convert and split it.", no_args_is_help=True, rich_markup_mode=None)
+
+File = Annotated[Path, typer.Argument(help="Data file; .gz is unpacked.")]
+Format = Annotated[str, typer.Option("--format", help="bio, bmes, conll, cluener, doccano, label_studio, prompt, csv, ...")]
+FormatOptions = Annotated[
+    list[str] | None,
+    typer.Option("--option", help="Option of the format as KEY=VALUE, e.g. columns.text=sentence.", show_default=False),
+]
+
+
+def _format_options(format_name: str, options: list[str] | None) -> dict[str, Any]:
+    """Options of a format from `--option`, read by their types as recipe values are."""
+    from zoo_cli.recipe.overrides import parse_override
+
+    tree: dict[str, Any] = {}
+    for text in options or ():
+        parsed, _ = parse_override(f"data.options.{text}", {"data": {"format": format_name}})
+        _merge(tree, parsed["data"]["options"])
+    return tree
+
+
+def _merge(tree: dict[str, Any], other: dict[str, Any]) -> None:
+    for key, value in other.items():
+        if isinstance(value, dict) and isinstance(tree.get(key), dict):
+            _merge(tree[key], value)
+        else:
+            tree[key] = value
+
+
+def _parts(loaded: LoadedRecipe) -> dict[str, Path]:
+    from zoo_cli.base.resources import locate
+
+    section = loaded.recipe.data
+    named = (("train", section.train), ("dev", section.dev), ("test", section.test))
+    return {
+        part if number == 0 else f"{part}-{number + 1}": locate(name)
+        for part, files in named
+        for number, name in enumerate(files)
+    }
+
+
+def _conversion(loaded: LoadedRecipe) -> ConversionOptions | None:
+    from zoo_cli.tasks.extraction.spec import ExtractionOptions
+
+    return loaded.task.conversion() if isinstance(loaded.task, ExtractionOptions) else None
+
+
+@app.command()
+def check(
+    overrides: Overrides = None,
+    recipe: OptionalRecipe = None,
+    fix: Annotated[Path | None, typer.Option("--fix", help="Write corrected copies into this folder.")] = None,
+    tiny: Tiny = False,
+    as_json: Json = False,
+) -> None:
+    """Check the data of a recipe: offsets, duplicates, leakage, lengths, labels, prompts. Exit code 3 for errors.
+
+    zoo data check --recipe my.yaml
+
+    zoo data check --recipe uie/custom.yaml data.train=export.jsonl --fix fixed/
+    """
+    from zoo_cli.base.console import emit_json, say, show_table
+    from zoo_cli.base.errors import DataError, UsageError
+    from zoo_cli.cli.jobs import load_job
+    from zoo_cli.data.checks import check_files
+    from zoo_cli.data.repair import fix_file
+
+    if recipe is None:
+        raise UsageError("no-recipe", "nothing says where the data is", fix="name a recipe with --recipe")
+    loaded = load_job(recipe, overrides, tiny)
+    section = loaded.recipe.data
+    parts = _parts(loaded)
+    if section.format is None or not parts:
+        raise DataError("no-data", "the recipe names no data files", fix="set data.train and data.format")
+    length = getattr(loaded.task, "max_length", None)
+    if fix is not None:
+        for name, path in parts.items():
+            result = fix_file(path, section.format, fix / path.name.removesuffix(".gz"), section.options)
+            fixed = sum(result.fixed.values())
+            say("{part}: {fixed} spans corrected, {left} left as they are", part=name, fixed=fixed, left=len(result.unfixed))
+            parts[name] = fix / path.name.removesuffix(".gz")
+    report = check_files(parts, section.format, section.options, conversion=_conversion(loaded), max_length=length)
+    if as_json:
+        emit_json(report.as_dict())
+    else:
+        for table in report.tables():
+            show_table(table.columns, table.rows, title=table.title)
+    if report.errors:
+        count = sum(finding.count for finding in report.errors)
+        raise DataError("data-errors", "{count} errors in the data", fix="`--fix FOLDER` corrects offsets", count=count)
+
+
+@app.command()
+def convert(
+    source: File,
+    output: Annotated[Path, typer.Argument(help="File to write, or with --split a folder.")],
+    format_name: Format,
+    to: Annotated[str, typer.Option("--to", help="prompt (PaddleNLP's lines) or doccano.")] = "prompt",
+    split: Annotated[str | None, typer.Option("--split", help="Sizes of train, dev and test, e.g. 0.8,0.1,0.1.")] = None,
+    option: FormatOptions = None,
+    negative_ratio: Annotated[int, typer.Option("--negative-ratio", help="Prompts without answer for each with one; -1: all.")] = 5,
+    separator: Annotated[str, typer.Option("--separator", help="Parts an entity's label from its class.")] = "##",
+    prompt_prefix: Annotated[str, typer.Option("--prompt-prefix", help="Name of the classification.")] = "情感倾向",
+    options: Annotated[str, typer.Option("--options", help="Classes of the classification, with commas.")] = "正向,负向",
+    schema_lang: Annotated[str, typer.Option("--schema-lang", help="zh or en.")] = "zh",
+    task_type: Annotated[str, typer.Option("--task-type", help="ext (extraction) or cls (class of each text).")] = "ext",
+    shuffle: Annotated[bool, typer.Option("--shuffle/--no-shuffle", help="Random order and division.")] = True,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 1000,
+    as_json: Json = False,
+) -> None:
+    """Convert annotations to prompts as PaddleNLP's doccano.py and label_studio.py do, or to doccano's form.
+
+    zoo data convert doccano_ext.jsonl data/ --format doccano --split 0.8,0.1,0.1
+    """
+    from zoo_cli.base.console import emit_json, say
+    from zoo_cli.base.errors import UsageError
+    from zoo_cli.data.conversion import ConversionOptions
+    from zoo_cli.data.convert import convert_file
+
+    if to not in ("prompt", "doccano"):
+        raise UsageError("bad-option", "--to is prompt or doccano, not {value!r}", value=to)
+    rules = ConversionOptions(
+        negative_ratio=negative_ratio,
+        options=tuple(name for name in options.split(",") if name),
+        prompt_prefix=prompt_prefix,
+        separator=separator,
+        schema_lang="zh" if schema_lang == "ch" else schema_lang,  # type: ignore[arg-type]  # the class checks it
+        task_type=task_type,  # type: ignore[arg-type]
+        seed=seed,
+    )
+    splits = None if split is None else _sizes(split)
+    written = convert_file(
+        source,
+        format_name,
+        output,
+        to=to,  # type: ignore[arg-type]
+        splits=splits,
+        conversion=rules,
+        shuffle=shuffle,
+        options=_format_options(format_name, option),
+    )
+    if as_json:
+        emit_json(written)
+    else:
+        for name, count in written.items():
+            say("{name}: {count} lines", name=name, count=count)
+
+
+def _sizes(text: str) -> dict[str, int | float]:
+    from zoo_cli.base.errors import UsageError
+    from zoo_cli.recipe.yaml12 import scalar
+
+    sizes = [scalar(part.strip()) for part in text.replace(" ", ",").split(",") if part.strip()]
+    if not 2 <= len(sizes) <= 3 or any(isinstance(size, bool) or not isinstance(size, int | float) for size in sizes):
+        raise UsageError("bad-split", "{text!r} are not two or three sizes", fix="for example 0.8,0.1,0.1", text=text)
+    return dict(zip(("train", "dev", "test"), sizes, strict=False))
+
+
+@app.command()
+def split(
+    source: File,
+    output: Annotated[Path, typer.Argument(help="Folder for the parts.")],
+    format_name: Format,
+    sizes: Annotated[str, typer.Option("--sizes", help="Sizes of train, dev and test: shares or rows.")] = "0.8,0.1,0.1",
+    stratify: Annotated[bool, typer.Option("--stratify", help="Each part gets its share of every class.")] = False,
+    option: FormatOptions = None,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 1000,
+    as_json: Json = False,
+) -> None:
+    """Cut a file into train, dev and test parts of the same format; every row is in exactly one.
+
+    zoo data split reviews.tsv data/ --format tsv --sizes 0.9,0.1 --stratify
+    """
+    from zoo_cli.base.console import emit_json, say
+    from zoo_cli.data.splits import split_file
+
+    options = _format_options(format_name, option)
+    rows = split_file(source, format_name, output, _sizes(sizes), seed=seed, stratify=stratify, options=options)
+    if as_json:
+        emit_json(rows)
+    else:
+        for name, count in rows.items():
+            say("{name}: {count} rows", name=name, count=count)
+
+
+@app.command()
+def preview(
+    overrides: Overrides = None,
+    recipe: OptionalRecipe = None,
+    count: Annotated[int, typer.Option("--count", "-n", help="Examples of each file.", min=1)] = 3,
+    tiny: Tiny = False,
+) -> None:
+    """Show the first examples of a recipe's files as they are understood, with the prompts that they become.
+
+    zoo data preview --recipe uie/custom.yaml data.train=export.jsonl
+    """
+    from zoo_cli.base.console import emit_json
+    from zoo_cli.base.errors import DataError, UsageError
+    from zoo_cli.cli.jobs import load_job
+    from zoo_cli.data.convert import preview as preview_file
+
+    if recipe is None:
+        raise UsageError("no-recipe", "nothing says where the data is", fix="name a recipe with --recipe")
+    loaded = load_job(recipe, overrides, tiny)
+    section = loaded.recipe.data
+    if section.format is None:
+        raise DataError("no-data", "the recipe names no data files", fix="set data.train and data.format")
+    for path in _parts(loaded).values():
+        for row in preview_file(path, section.format, section.options, count=count, conversion=_conversion(loaded)):
+            emit_json(row)
