@@ -66,6 +66,8 @@ class TaskSpec:
         implementation: dotted name of the `zoo_cli.tasks.base.Task` subclass.
         formats: names of the data formats (`zoo_cli.data`) that its examples can be read from.
         metric: name of the metric that chooses the best checkpoint; higher is better.
+        request: pydantic model of one input, as clients of the server send it.
+        answer: pydantic model of one answer.
     """
 
     name: str
@@ -73,6 +75,8 @@ class TaskSpec:
     implementation: str
     formats: tuple[str, ...]
     metric: str
+    request: type | None = None
+    answer: type | None = None
 
 
 def resolve(dotted: str) -> Any:

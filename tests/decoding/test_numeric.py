@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zoo_cli.decoding.numeric import at_least_kth, draw, log_softmax, nucleus, top
@@ -17,12 +17,14 @@ def values(seed: int, size: int, ties: bool) -> np.ndarray:
 
 
 @given(SEEDS, SIZES, st.booleans(), st.integers(1, 400))
+@settings(deadline=None)
 def test_top_is_a_stable_sort(seed: int, size: int, ties: bool, k: int) -> None:
     x = values(seed, size, ties)
     np.testing.assert_array_equal(top(x, k), np.argsort(-x, kind="stable")[:k])
 
 
 @given(SEEDS, SIZES, st.booleans(), st.integers(1, 400))
+@settings(deadline=None)
 def test_at_least_kth_keeps_ties(seed: int, size: int, ties: bool, k: int) -> None:
     x = values(seed, size, ties)
     np.testing.assert_array_equal(at_least_kth(x, k), np.flatnonzero(x >= np.sort(x)[::-1][min(k, size) - 1]))
@@ -35,6 +37,7 @@ def test_at_least_kth_in_the_tail_that_fills_no_block() -> None:
 
 
 @given(SEEDS, SIZES, st.booleans(), st.floats(0, 1), st.floats(0.01, 3))
+@settings(deadline=None)
 def test_nucleus_is_the_shortest_prefix_of_the_sorted_weights(
     seed: int, size: int, ties: bool, share: float, sharpness: float
 ) -> None:
@@ -50,6 +53,7 @@ def test_nucleus_is_the_shortest_prefix_of_the_sorted_weights(
 
 
 @given(SEEDS, SIZES, st.floats(0, 1, exclude_max=True))
+@settings(deadline=None)
 def test_draw_inverts_the_cumulative_sum(seed: int, size: int, uniform: float) -> None:
     weights = np.random.default_rng(seed).integers(0, 3, size).astype(np.float32)  # exact sums, many zeros
     weights[size // 2] = 1
@@ -67,6 +71,7 @@ def test_draw_at_the_very_end_takes_a_weight_above_zero() -> None:
 
 
 @given(SEEDS)
+@settings(deadline=None)
 def test_log_softmax(seed: int) -> None:
     x = np.random.default_rng(seed).normal(size=(3, 50)).astype(np.float32) * 20 + 500
     expected = (

@@ -39,6 +39,7 @@ STRATEGIES: list[dict] = [
 
 
 @given(SEEDS, st.floats(0, 2), st.integers(1, 9), st.integers(0, 4))
+@settings(deadline=None)
 def test_one_beam_is_greedy_search(seed: int, length_penalty: float, longest: int, shortest: int) -> None:
     model = MarkovModel(seed=seed)
     lengths = {"max_new_tokens": longest, "min_new_tokens": min(shortest, longest), "no_repeat_ngram_size": 2}
@@ -49,6 +50,7 @@ def test_one_beam_is_greedy_search(seed: int, length_penalty: float, longest: in
 
 
 @given(SEEDS)
+@settings(deadline=None)
 def test_greedy_search_by_hand(seed: int) -> None:
     model = MarkovModel(seed=seed)
     row, chosen = [1, 2], []

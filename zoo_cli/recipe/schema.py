@@ -125,6 +125,98 @@ class ExportSection(Section):
     """Largest difference of any output, and of any score in an answer."""
 
 
+class ServeLimits(Section):
+    """What one model accepts, and how long its clients wait."""
+
+    items: PositiveInt = 64
+    """Inputs in one request at most; more get status 413."""
+    characters: PositiveInt = 20_000
+    """Characters in all strings of one input at most; more get status 413."""
+    schema_names: PositiveInt = 64
+    """Names in the schema of one input at most; more get status 413."""
+    tokens: PositiveInt = 65_536
+    """Tokens that the model reads for one input at most, all windows and questions counted; more get status 413."""
+    answer_bytes: PositiveInt = 4_000_000
+    """Bytes of one answer at most; a longer one is replaced by status 413."""
+    queue_items: PositiveInt = 256
+    """Inputs in work at the same time; what comes on top gets status 429."""
+    queue_tokens: PositiveInt = 65_536
+    """Tokens waiting for the model above which new requests get status 429."""
+    timeout: Annotated[float, Field(gt=0)] = 30.0
+    """Seconds until a request is given up with status 504; clients may ask for less."""
+
+
+class ServedModel(Section):
+    """One more model of a server."""
+
+    bundle: str
+    """The bundle's folder."""
+    backend: Literal["onnx", "paddle"] | None = None
+    """What computes; by default that of the server."""
+    precision: str | None = None
+    """Which of the bundle's graphs; by default that of the server."""
+    routes: list[str] = []
+    """Further names under which PaddleNLP's SimpleServing clients reach the model, e.g. `models/cls_multi_class`."""
+    limits: ServeLimits | None = None
+    """Limits that differ from those of the server."""
+
+
+class ServeSection(Section):
+    """The server."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; `0.0.0.0` makes the server reachable from other machines."""
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8000
+    """Port to listen on; 0 takes a free one."""
+    workers: PositiveInt = 1
+    """Processes; each has its own models and its own queue."""
+    threads: PositiveInt | None = None
+    """Cores that compute one batch; by default all that a process has. Fewer means that batches run side by side."""
+    backend: Literal["onnx", "paddle"] = "onnx"
+    """What computes."""
+    precision: str = "fp32"
+    """Which of the bundle's graphs."""
+    batch_tokens: PositiveInt = 1024
+    """Padded tokens in one batch at most; a longer sequence runs alone."""
+    cache_entries: Annotated[int, Field(ge=0)] = 0
+    """Answers of each model kept for identical inputs; 0 keeps none."""
+    memory_limit: PositiveInt | None = None
+    """Bytes of memory that one process may use; batches are made smaller until they fit. By default nine tenths of what
+    the container or the machine has."""
+    limits: ServeLimits = Field(default_factory=ServeLimits)
+    """What each model accepts."""
+    routes: list[str] = []
+    """Further names under which PaddleNLP's SimpleServing clients reach the first model."""
+    models: dict[str, ServedModel] = {}
+    """Further models by name."""
+    api_keys: str | None = None
+    """File of keys, one a line, that clients must send as `Authorization: Bearer KEY`; without it all may ask."""
+    admin_keys: str | None = None
+    """File of keys that may load and unload models; without it nobody may."""
+    tls_certificate: str | None = None
+    """Certificate file (PEM); with `tls_key` the server speaks HTTPS."""
+    tls_key: str | None = None
+    """Key file of the certificate."""
+    body_bytes: PositiveInt = 2_000_000
+    """Bytes of a request's body at most; more get status 413."""
+    header_timeout: Annotated[float, Field(gt=0)] = 10.0
+    """Seconds in which the headers of a request must be complete."""
+    body_timeout: Annotated[float, Field(gt=0)] = 20.0
+    """Seconds in which the body of a request must be complete."""
+    write_timeout: Annotated[float, Field(gt=0)] = 20.0
+    """Seconds in which a client must take a part of an answer."""
+    keep_alive: PositiveInt = 15
+    """Seconds that an idle connection stays open."""
+    connections: PositiveInt = 1024
+    """Open connections of one process at most; further requests get status 503."""
+    drain_delay: Annotated[float, Field(ge=0)] = 0.0
+    """Seconds between a stop signal and the first refusal, in which load balancers notice that `/readyz` says 503."""
+    drain_timeout: Annotated[float, Field(gt=0)] = 30.0
+    """Seconds that requests in work get to finish after a stop signal."""
+    access_log: bool = True
+    """Write a line of JSON for each request to standard error, without its text."""
+
+
 class Recipe(Section):
     """One YAML file for every verb."""
 
@@ -144,5 +236,7 @@ class Recipe(Section):
     """The training loop."""
     export: ExportSection = Field(default_factory=ExportSection)
     """Graphs that run without the model's code."""
+    serve: ServeSection = Field(default_factory=ServeSection)
+    """The server."""
     tiny: dict[str, Any] = {}
     """Values of the recipe that `--tiny` replaces, in the recipe's own structure."""

@@ -1,7 +1,7 @@
 """What computes: one small class for each engine, all called with padded numpy inputs.
 
 Each reads a bundle's graph and answers ``backend({"input_ids": [B, S], ...}) -> [[B, ...], ...]``, the outputs in the order
-in which the task names them. A back end may be shared by threads unless it says otherwise.
+in which the task names them. Threads that compute at the same time each take a `clone`.
 """
 
 from __future__ import annotations
@@ -25,9 +25,13 @@ class Backend(Protocol):
         """Outputs for padded inputs by name."""
         ...
 
+    def clone(self) -> Backend:
+        """The same weights for another thread; call it on the main thread."""
+        ...
+
 
 class OnnxBackend:
-    """ONNX Runtime on the CPU; a session may be shared by threads.
+    """ONNX Runtime on the CPU.
 
     Args:
         bundle: the bundle's folder.
@@ -59,12 +63,16 @@ class OnnxBackend:
         self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         self.input_names = tuple(value.name for value in self.session.get_inputs())
 
+    def clone(self) -> OnnxBackend:
+        """The session itself, which threads may share."""
+        return self
+
     def __call__(self, batch: dict[str, np.ndarray]) -> list[np.ndarray]:
         return list(self.session.run(None, {name: batch[name] for name in self.input_names}))
 
 
 class PaddleBackend:
-    """Paddle Inference on the CPU; not to be shared by threads: `clone` it for each.
+    """Paddle Inference on the CPU; a predictor that threads share gives each the answers of others.
 
     Args:
         bundle: the bundle's folder.

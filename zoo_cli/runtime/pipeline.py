@@ -36,12 +36,16 @@ class Runner:
         lengths = [feature["input_ids"].shape[-1] for feature in features]
         results: list[Outputs] = [{}] * len(features)
         for rows in plan_batches(lengths, batch_tokens=self.batch_tokens):
-            inputs = [{name: features[row][name] for name in self.task.inputs} for row in rows]
-            outputs = self.forward(pad(inputs, self.task.padding))
-            parts = unpad(outputs, [lengths[row] for row in rows], self.task.sequence_outputs)
-            for row, part in zip(rows, parts, strict=True):
+            for row, part in zip(rows, self.one_batch([features[row] for row in rows]), strict=True):
                 results[row] = part
         return results
+
+    def one_batch(self, features: Sequence[Feature]) -> list[Outputs]:
+        """Outputs of features that are computed together, whatever their lengths."""
+        inputs = [{name: feature[name] for name in self.task.inputs} for feature in features]
+        outputs = self.forward(pad(inputs, self.task.padding))
+        lengths = [feature["input_ids"].shape[-1] for feature in features]
+        return unpad(outputs, lengths, self.task.sequence_outputs)
 
 
 class Pipeline:

@@ -49,6 +49,7 @@ class _Returned:
     """What a call gives back for each sequence."""
 
     types: bool
+    second_type: bool
     mask: bool
     positions: bool
     length: bool
@@ -103,7 +104,7 @@ class UpstreamCalls(Tokenizer):
         Args:
             text: a text, a list of texts, or with `is_split_into_words` a list of words or a list of such lists.
             text_pair: second text or texts, in the same form.
-            max_length: most tokens of a sequence. It cuts even if `truncation` is false.
+            max_length: most tokens of a sequence. It cuts even if `truncation` is false, unless there is padding.
             stride: for lists of pairs, step of a sliding window over the second text; the first is kept whole. One
                 sequence a window, with `offset_mapping` and `overflow_to_sample`.
             is_split_into_words: tokenize each word by itself; offsets are then within the word.
@@ -113,6 +114,7 @@ class UpstreamCalls(Tokenizer):
             return_position_ids, return_token_type_ids, return_attention_mask, return_length,
                 return_special_tokens_mask, return_offsets_mapping: add these fields; token types by default if the
                 model takes them. The mask of specials covers padding too.
+                The length of a single text counts its padding, those of a list do not.
             return_dict: false for a list of one dictionary a sequence instead of a dictionary of lists.
             add_special_tokens: put the model's special tokens around the texts.
             pad_to_multiple_of: pad to a multiple of this.
@@ -126,7 +128,7 @@ class UpstreamCalls(Tokenizer):
         max_length = max_seq_len if max_length is None else max_length
         pad = _choice("padding", "max_length" if pad_to_max_seq_len else padding, _PADDINGS, "longest", "do_not_pad")
         cut = _choice("truncation", truncation_strategy or truncation, _STRATEGIES, "longest_first", "do_not_truncate")
-        if truncation is False and truncation_strategy is None and max_length is not None:
+        if truncation is False and truncation_strategy is None and max_length is not None and pad == "do_not_pad":
             cut = "longest_first"
         if return_tensors not in (None, "np"):
             raise UsageError(
@@ -144,6 +146,7 @@ class UpstreamCalls(Tokenizer):
             return_token_type_ids = "token_type_ids" in self.model_input_names
         returned = _Returned(
             types=return_token_type_ids,
+            second_type=add_special_tokens,
             mask=bool(return_attention_mask),
             positions=return_position_ids,
             length=return_length,
@@ -167,6 +170,8 @@ class UpstreamCalls(Tokenizer):
                 sequences.append(_sequence(first, second, frame, returned))
         self._pad(sequences, pad, max_length, pad_to_multiple_of)
 
+        if single and return_length:
+            sequences[0]["length"] = sequences[0]["seq_len"] = len(sequences[0]["input_ids"])
         if single:
             return sequences[0] if return_tensors is None else _arrays(sequences[0])
         if not return_dict:
@@ -230,7 +235,7 @@ def _truncate(first: _Text, second: _Text | None, room: int, strategy: str) -> t
     if strategy == "longest_first":
         keep, keep_second = longest_first(np.array([sizes[0]]), np.array([sizes[1]]), room)
         return first.cut(0, int(keep[0])), second.cut(0, int(keep_second[0])) if second is not None else None
-    chosen = 0 if strategy == "only_first" or second is None else 1
+    chosen = 0 if strategy == "only_first" else 1
     if sizes[chosen] <= remove:
         _log.error("cannot remove %d tokens from a text of %d; the texts are left as they are", remove, sizes[chosen])
         return first, second
@@ -259,7 +264,8 @@ def _sequence(first: _Text, second: _Text | None, frame: Frame, returned: _Retur
     size = len(ids)
     features: Features = {"input_ids": ids}
     if returned.types:
-        second_size = len(other.ids) + len(frame.suffix) if second is not None else 0
+        # Without special tokens a second text has type 0 too, as in PaddleNLP.
+        second_size = len(other.ids) + len(frame.suffix) if second is not None and returned.second_type else 0
         features["token_type_ids"] = [0] * (size - second_size) + [1] * second_size
     if returned.specials:
         parts = (len(frame.prefix), len(first.ids), len(frame.middle), len(other.ids), len(frame.suffix))

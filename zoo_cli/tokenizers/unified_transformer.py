@@ -128,9 +128,9 @@ class UnifiedTransformerTokenizer(SegmentedTokenizer):
         """Inputs for a dialogue: [CLS] (task) (knowledge [SEP]) turn [SEP] turn [SEP] ... and [CLS] response [SEP].
 
         Args:
-            history: turns, the last one last, or a single turn. A turn may end in `\\x01` and the number of its role;
-                else the roles alternate and the last turn has role 1. Turns that do not fit are left out from the
-                front; a last turn that is too long alone keeps its end.
+            history: turns, the last one last, or a single turn. With `return_role_ids` a turn may end in `\\x01` and
+                the number of its role; else the roles alternate and the last turn has role 1. Turns that do not fit
+                are left out from the front; a last turn that is too long alone keeps its end.
             response: answer to learn, possibly with a role (default 0).
             knowledge: text in front of the turns.
             task_type: `chitchat`, `knowledge`, `recommend`, or None.
@@ -147,7 +147,7 @@ class UnifiedTransformerTokenizer(SegmentedTokenizer):
             See `prefix_inputs`; `role_ids` are int64 [S].
 
         Raises:
-            UsageError: there is no such `task_type` or `position_style`.
+            UsageError: there is no such `task_type` or `position_style`, or no room for the turns.
             PlatformError: words must be found and jieba is not installed.
         """
         if position_style not in ("continuous", "relative") or (task_type and task_type not in _TASK_TOKENS):
@@ -171,23 +171,26 @@ class UnifiedTransformerTokenizer(SegmentedTokenizer):
         answer: list[int] = []
         answer_role = 0
         if response:
-            response, answer_role = _role(response, 0)
+            response, answer_role = _role(response, 0) if return_role_ids else (response, 0)
             answer = [*[cls, *encode(response)][: max_response_len - 1], sep]
         elif add_start_token_as_response:
             answer = [cls]
 
         room = max_seq_len - len(context) - len(answer)
+        if room < 1:
+            raise UsageError("max-length", "max_seq_len {limit} leaves no room for the turns", limit=max_seq_len)
         turns = [history] if isinstance(history, str) else list(history)
         prompt: list[int] = []
         roles: list[int] = []
         for age, turn in enumerate(reversed(turns)):
-            turn, role = _role(turn, (age + 1) % 2)
+            role = (age + 1) % 2
+            turn, role = _role(turn, role) if return_role_ids else (turn, role)
             ids = encode(turn)
             too_long = len(prompt) + len(ids) + 1 > room
             if too_long and age > 0:
                 break
             if too_long:
-                ids = ids[len(ids) - max(room - 1, 0) :]
+                ids = ids[len(ids) - (room - 1) :]
             prompt = [*ids, sep, *prompt]
             roles = [role] * (len(ids) + 1) + roles
             if too_long:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from zoo_cli.base.errors import UsageError
 from zoo_cli.tokenizers.offsets import basic_normalize
 from zoo_cli.tokenizers.prefix_lm import prefix_inputs
 from zoo_cli.tokenizers.wordpiece import WordPieceTokenizer
@@ -56,6 +57,9 @@ class UNIMOTokenizer(WordPieceTokenizer):
 
         Returns:
             See `prefix_inputs`.
+
+        Raises:
+            UsageError: title and target leave no room for the source.
         """
         texts = [source, *(text for text in (title, target) if text)]
         pieces = self.encode_pieces(texts)
@@ -72,7 +76,9 @@ class UNIMOTokenizer(WordPieceTokenizer):
         elif add_start_token_for_decoding:
             answer = [self.cls_token_id]
         room = max_seq_len - len(prompt) - len(answer)
-        prompt += [*source_ids[: max(room - 1, 0)], sep]
+        if room < 1:
+            raise UsageError("max-length", "max_seq_len {limit} leaves no room for the source", limit=max_seq_len)
+        prompt += [*source_ids[: room - 1], sep]
         positions = list(range(len(prompt) + len(answer)))
         if not continuous_position:
             positions = [*range(len(prompt)), *range(len(answer))]

@@ -11,6 +11,7 @@ from zoo_cli.base.errors import DataError
 from zoo_cli.data.conversion import ConversionOptions
 from zoo_cli.recipe.schema import Fraction, Section
 from zoo_cli.registry import TaskSpec
+from zoo_cli.tasks.extraction.api import ExtractionAnswer, ExtractionInput
 from zoo_cli.tasks.extraction.schema import Language, parse_schema
 
 
@@ -82,4 +83,6 @@ TASK = TaskSpec(
     implementation="zoo_cli.tasks.extraction.task:ExtractionTask",
     formats=("prompt", "doccano", "label_studio", "bio", "bmes", "conll", "cluener", "csv", "tsv", "jsonl"),
     metric="f1",
+    request=ExtractionInput,
+    answer=ExtractionAnswer,
 )

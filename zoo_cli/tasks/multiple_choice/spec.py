@@ -8,6 +8,7 @@ from pydantic import Field
 
 from zoo_cli.recipe.schema import Section
 from zoo_cli.registry import TaskSpec
+from zoo_cli.tasks.multiple_choice.api import MultipleChoiceAnswer, MultipleChoiceInput
 
 
 class MultipleChoiceOptions(Section):
@@ -30,4 +31,6 @@ TASK = TaskSpec(
     implementation="zoo_cli.tasks.multiple_choice.task:MultipleChoiceTask",
     formats=("c3", "chid", "choices"),
     metric="accuracy",
+    request=MultipleChoiceInput,
+    answer=MultipleChoiceAnswer,
 )

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from zoo_cli.recipe.schema import PositiveInt, Section
 from zoo_cli.registry import TaskSpec
+from zoo_cli.tasks.question_answering.api import QuestionAnsweringAnswer, QuestionAnsweringInput
 
 
 class QuestionAnsweringOptions(Section):
@@ -49,4 +50,6 @@ TASK = TaskSpec(
     implementation="zoo_cli.tasks.question_answering.task:QuestionAnsweringTask",
     formats=("squad",),
     metric="f1",
+    request=QuestionAnsweringInput,
+    answer=QuestionAnsweringAnswer,
 )

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from zoo_cli.recipe.schema import Fraction, Section
 from zoo_cli.registry import TaskSpec
+from zoo_cli.tasks.sequence_classification.api import SequenceClassificationAnswer, SequenceClassificationInput
 
 
 class SequenceClassificationOptions(Section):
@@ -54,4 +55,6 @@ TASK = TaskSpec(
     implementation="zoo_cli.tasks.sequence_classification.task:SequenceClassificationTask",
     formats=("csv", "tsv", "jsonl", "doccano", "label_studio"),
     metric="score",
+    request=SequenceClassificationInput,
+    answer=SequenceClassificationAnswer,
 )

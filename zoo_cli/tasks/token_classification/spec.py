@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from zoo_cli.data.tagged import parse_tag
 from zoo_cli.recipe.schema import PositiveInt, Section
 from zoo_cli.registry import TaskSpec
+from zoo_cli.tasks.token_classification.api import TokenClassificationAnswer, TokenClassificationInput
 
 Scheme = Literal["bio", "bioes"]
 Split = Literal["characters", "words"]
@@ -53,4 +54,6 @@ TASK = TaskSpec(
     implementation="zoo_cli.tasks.token_classification.task:TokenClassificationTask",
     formats=("bio", "bmes", "conll", "cluener", "doccano", "label_studio"),
     metric="f1",
+    request=TokenClassificationInput,
+    answer=TokenClassificationAnswer,
 )
