@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 from pathlib import Path
@@ -10,18 +11,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from tests.engine.processes import ROOT, finish, start
+from tests.engine.conftest import SECONDS, Processes
 from tests.engine.toy import accuracy, build, fit
 from zoo_cli.engine.distributed import World
 from zoo_cli.recipe.schema import TrainSection
 
-# 60 rows in batches of 8 are 8 forward passes an epoch; in groups of 3 x 2 the second rank has nothing in some steps.
 OPTIONS = {"max_steps": 10, "batch_size": 8, "learning_rate": 0.01, "max_grad_norm": 0.5, "weight_decay": 0.1}
-
-
-def launch(logs: Path) -> tuple[str, ...]:
-    arguments = ("--nproc_per_node", "2", "--log_dir", str(logs), str(ROOT / "tests" / "engine" / "toy.py"))
-    return ("-m", "paddle.distributed.launch", *arguments)
 
 
 def difference(first: Path, second: Path) -> float:
@@ -34,12 +29,15 @@ def overrides(**values: object) -> list[str]:
     return [f"{name}={value}" for name, value in {**OPTIONS, **values}.items()]
 
 
-def test_two_processes_equal_one_with_twice_the_passes(tmp_path: Path) -> None:
-    """Three passes for each of two processes: at the end of an epoch of eight, one of them gets less, then nothing."""
-    settings = overrides(gradient_accumulation=1, batch_size=9)  # seven passes: the last step has one
-    code, errors = finish(start(tmp_path / "two", *settings, launcher=launch(tmp_path / "logs")))
-    logs = "".join(path.read_text() for path in (tmp_path / "logs").glob("workerlog.*"))
-    assert code == 0, errors + logs
+def worker_logs(folder: Path) -> str:
+    return "".join(path.read_text() for path in folder.glob("workerlog.*"))
+
+
+def test_two_processes_equal_one_with_twice_the_passes(tmp_path: Path, processes: Processes) -> None:
+    """Seven passes are an epoch: in its last step the second process has none."""
+    logs = tmp_path / "logs"
+    code, errors = processes.run(tmp_path / "two", *overrides(batch_size=9), launch=logs)
+    assert code == 0, errors + worker_logs(logs)
     model = build()
     one = TrainSection(**{**OPTIONS, "gradient_accumulation": 2, "batch_size": 9})
     fit(tmp_path / "one", one, model, evaluate=lambda: accuracy(model), metric="accuracy")
@@ -48,18 +46,19 @@ def test_two_processes_equal_one_with_twice_the_passes(tmp_path: Path) -> None:
     assert not (tmp_path / "two" / ".lock").exists()
 
 
-def test_sigterm_to_one_process_stops_both_and_a_resume_goes_on(tmp_path: Path) -> None:
-    run = tmp_path / "two"
-    process = start(run, *overrides(save_steps=2, max_steps=400), "--pause", 30, launcher=launch(tmp_path / "logs"))
-    deadline = time.monotonic() + 90
+def test_sigterm_stops_both_processes_at_one_step(tmp_path: Path, processes: Processes) -> None:
+    run, logs = tmp_path / "two", tmp_path / "logs"
+    settings = overrides(save_steps=2, max_steps=100_000)
+    process = processes.start(run, *settings, "--pause", 20, launch=logs)
+    deadline = time.monotonic() + SECONDS
     while not (run / "checkpoints" / "step-000004").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+        assert time.monotonic() < deadline, worker_logs(logs)
+        time.sleep(0.005)
     process.send_signal(signal.SIGTERM)
-    finish(process)
-    logs = "".join(path.read_text() for path in (tmp_path / "logs").glob("workerlog.*"))
-    assert "checkpoint is saved" in logs
-    assert not (run / "result.json").exists()
+    processes.finish(process)
+    steps = re.findall(r"stopped by SIGTERM after step (\d+)", worker_logs(logs))
+    assert len(steps) == 2 and len(set(steps)) == 1
+    assert (run / "checkpoints" / f"step-{int(steps[0]):06d}" / "MANIFEST.json").exists()
 
 
 def test_a_lone_process_has_nothing_to_exchange() -> None:

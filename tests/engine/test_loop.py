@@ -105,9 +105,7 @@ def test_epochs_give_the_number_of_steps(tmp_path: Path, epochs: float, accumula
 
 
 def test_two_runs_of_one_seed_are_equal_and_another_seed_is_not(tmp_path: Path) -> None:
-    models = [
-        fit(tmp_path / name, options(seed=seed), build())[1] for name, seed in (("a", 1), ("b", 1), ("c", 2))
-    ]
+    models = [fit(tmp_path / name, options(seed=seed), build())[1] for name, seed in (("a", 1), ("b", 1), ("c", 2))]
     assert distance(models[0], models[1]) == 0.0
     assert distance(models[0], models[2]) > 0.0
 
@@ -148,9 +146,7 @@ def scores(values: list[float]) -> Any:
 
 
 def test_the_best_model_is_kept(tmp_path: Path) -> None:
-    result, _ = fit(
-        tmp_path, options(eval_steps=3, save_steps=100), evaluate=scores([0.2, 0.6, 0.6, 0.5]), metric="f1"
-    )
+    result, _ = fit(tmp_path, options(eval_steps=3, save_steps=100), evaluate=scores([0.2, 0.6, 0.6, 0.5]), metric="f1")
     assert (result.best_step, result.best_score, result.stopped) == (6, 0.6, "completed")
     saved = json.loads((tmp_path / "best" / "metrics.json").read_text())
     assert saved["step"] == 6 and saved["f1"] == 0.6

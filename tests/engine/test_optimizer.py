@@ -94,8 +94,6 @@ def test_weight_decay_spares_vectors() -> None:
         np.testing.assert_allclose(change[name], expected, rtol=1e-3, atol=1e-6)
 
 
-
-
 def test_state_has_structured_names_and_comes_back() -> None:
     model, other = build(), build(seed=5)
     optimizer, fresh = AdamW(model, TrainSection()), AdamW(other, TrainSection())

@@ -1,0 +1,94 @@
+"""Cores, devices, and what is set before paddle is imported."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from zoo_cli.base.environment import owned_cores, parse_device, prepare_paddle
+from zoo_cli.base.errors import PlatformError, UsageError
+
+
+@pytest.fixture
+def eight_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
+
+
+@pytest.mark.parametrize(
+    "files, cores",
+    [
+        ({}, 8),
+        ({"cpu.max": "max 100000\n"}, 8),
+        ({"cpu.max": "250000 100000\n"}, 2),
+        ({"cpu.max": "50000 100000\n"}, 1),
+        ({"cpu.max": "9900000 100000\n"}, 8),
+        ({"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 3),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 8),
+        ({"cpu.max": "rubbish"}, 8),
+    ],
+)
+def test_cores_are_bounded_by_the_quota(tmp_path: Path, eight_cores: None, files: dict[str, str], cores: int) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert owned_cores(tmp_path) == cores
+
+
+@pytest.mark.parametrize(
+    "text, value",
+    [("cpu", ("cpu", ())), ("gpu", ("gpu", ())), ("gpu:0", ("gpu", (0,))), ("gpu:0,12", ("gpu", (0, 12)))],
+)
+def test_devices(text: str, value: tuple[str, tuple[int, ...]]) -> None:
+    assert parse_device(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "CPU", "cpu:0", "gpu:", "gpu:0,", "gpu:a", "tpu", "gpu 0"])
+def test_other_devices_are_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_device(text)
+
+
+def test_what_paddle_reads_is_set_once(monkeypatch: pytest.MonkeyPatch, eight_cores: None) -> None:
+    for name in ("FLAGS_use_stride_kernel", "OMP_NUM_THREADS", "GLOG_minloglevel"):
+        monkeypatch.setenv(name, "?")  # so that it is put back after the test
+        monkeypatch.delenv(name)
+    monkeypatch.setattr("zoo_cli.base.environment.owned_cores", lambda: 8)
+    monkeypatch.setenv("PADDLE_LOCAL_SIZE", "3")
+    prepare_paddle("gpu")
+    assert "FLAGS_use_stride_kernel" not in os.environ
+    prepare_paddle("cpu")
+    assert os.environ["FLAGS_use_stride_kernel"] == "0"
+    assert os.environ["OMP_NUM_THREADS"] == "2"
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    prepare_paddle("cpu")
+    assert os.environ["OMP_NUM_THREADS"] == "5"
+
+
+def test_the_device_is_used_quietly() -> None:
+    """In a new process: flags are in force, nothing is printed, and logging is as it was."""
+    code = (
+        "import logging, sys\n"
+        "from zoo_cli.engine.device import use_device\n"
+        "use_device('cpu')\n"
+        "import paddle\n"
+        "assert not logging.getLogger().handlers and logging.getLogger().level == logging.WARNING\n"
+        "assert paddle.get_flags('FLAGS_use_stride_kernel')['FLAGS_use_stride_kernel'] is False\n"
+        "print(paddle.get_device())\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (result.stdout, result.stderr) == ("cpu\n", "")
+
+
+def test_a_gpu_that_is_not_there() -> None:
+    paddle = pytest.importorskip("paddle")
+    if paddle.is_compiled_with_cuda():
+        pytest.skip("this paddle has GPUs")
+    from zoo_cli.engine.device import use_device
+
+    with pytest.raises(PlatformError) as caught:
+        use_device("gpu:1")
+    assert caught.value.code == "no-gpu"

@@ -1,0 +1,1 @@
+"""ERNIE-M and UIE-M."""

@@ -1,0 +1,135 @@
+"""How large a batch may be: measured at start over the lengths that the model takes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zoo_cli.base.errors import MemoryLimitError
+from zoo_cli.runtime.pipeline import Runner
+from zoo_cli.tasks.base import Feature, Task
+
+_log = logging.getLogger(__name__)
+_STATUS = Path("/proc/self/status")
+_SHORTEST = 16
+
+
+def _status(name: str) -> int:
+    """Bytes of a line of the process status, 0 where the system has none."""
+    try:
+        lines = _STATUS.read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")), 0)
+
+
+def memory_in_use() -> int:
+    """Bytes of this process that are in memory now."""
+    return _status("VmRSS")
+
+
+def _peak_of(work: Callable[[], Any]) -> int:
+    """Most bytes of this process in memory while `work` runs."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from what is in use
+    except OSError:
+        pass  # not allowed here: then the peak is that of the process so far, which is no less
+    work()
+    return _status("VmHWM")
+
+
+def memory_limit(cgroups: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Nine tenths of what the container, or else the machine, has; None where nobody says.
+
+    Args:
+        cgroups: where the control groups are mounted.
+    """
+    found = []
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        try:
+            found.append(int((cgroups / name).read_text()))
+        except (OSError, ValueError):  # there is no such file, or it says "max"
+            continue
+    try:
+        found.append(int(Path("/proc/meminfo").read_text().split()[1]) * 1024)
+    except (OSError, ValueError, IndexError):
+        pass
+    return min(found) * 9 // 10 if found else None
+
+
+class Ceiling:
+    """Number of rows that a batch may have, by its length.
+
+    Args:
+        batch_tokens: padded tokens in one batch at most.
+        row_bytes: length -> bytes that one row takes while it is computed.
+        room: bytes that one batch may take; None for any number.
+    """
+
+    def __init__(self, batch_tokens: int, row_bytes: dict[int, int] | None = None, room: int | None = None) -> None:
+        self.batch_tokens = batch_tokens
+        self.row_bytes = dict(sorted((row_bytes or {}).items()))
+        self.room = room
+
+    def __call__(self, length: int) -> int:
+        rows = self.batch_tokens // max(1, length)
+        if self.room is not None and self.row_bytes:
+            measured = next((size for size in self.row_bytes if size >= length), max(self.row_bytes))
+            rows = min(rows, self.room // max(1, self.row_bytes[measured]))
+        return max(1, rows)
+
+
+def calibrate(
+    runner: Runner, task: Task[Any], sample: Any, batch_tokens: int, limit: int | None, side_by_side: int = 1
+) -> Ceiling:
+    """Warm a model up, and measure the memory of one row at every power of two of its length.
+
+    Args:
+        runner: computes; its first runs are slower than later ones, so this is the warm-up too.
+        task: of the model.
+        sample: a request that the task takes.
+        batch_tokens: padded tokens in one batch at most.
+        limit: bytes that the process may use; None for any number.
+        side_by_side: batches that are computed at the same time.
+
+    Raises:
+        MemoryLimitError: a single sequence of the greatest length is too much (`memory-limit`).
+    """
+    longest = int(getattr(task.options, "max_length", 512))
+    feature = next(iter(next(task.steps(task.request(sample)))))
+    lengths = [length for length in (2**power for power in range(4, 14)) if length < longest] + [longest]
+    before = memory_in_use()
+    row_bytes, most = {}, 1
+    for length in lengths:
+        row = stretched(feature, length)
+        most = max(most, _peak_of(lambda row=row: runner.one_batch([row])) - before)  # type: ignore[misc]
+        row_bytes[length] = most
+    room = None if limit is None else (limit - before) // side_by_side
+    if room is not None and room < most:
+        raise MemoryLimitError(
+            "memory-limit",
+            "one sequence of {length} tokens takes {need} MB, and {room} MB of the limit are left",
+            fix="raise serve.memory_limit, or serve a smaller model",
+            length=longest,
+            need=most >> 20,
+            room=max(0, room) >> 20,
+        )
+    ceiling = Ceiling(batch_tokens, row_bytes, room)
+    for length in (lengths[0], longest):
+        runner.one_batch([stretched(feature, length)] * ceiling(length))
+    if ceiling(longest) < max(1, batch_tokens // longest):
+        _log.warning("memory allows batches of %d rows of %d tokens only", ceiling(longest), longest)
+    return ceiling
+
+
+def stretched(feature: Feature, length: int) -> Feature:
+    """The feature with its sequence repeated or cut to `length` tokens."""
+    size = feature["input_ids"].shape[-1]
+    return {
+        name: np.resize(array, (*array.shape[:-1], length)) if array.ndim == 1 and array.shape[-1] == size else array
+        for name, array in feature.items()
+    }

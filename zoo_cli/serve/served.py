@@ -1,0 +1,292 @@
+"""One model that is served: its bundle, its engine, its limits."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from zoo_cli.base.environment import owned_cores
+from zoo_cli.base.errors import ArtifactError, Location, UsageError, ZooError
+from zoo_cli.base.files import sha256_json
+from zoo_cli.recipe.schema import ServedModel as ServedModelSection
+from zoo_cli.recipe.schema import ServeLimits, ServeSection
+from zoo_cli.runtime.golden import read_golden, same_answer
+from zoo_cli.runtime.loading import Bundle, open_bundle
+from zoo_cli.serve.engine import Engine
+from zoo_cli.serve.jobs import Job, out_of_time
+from zoo_cli.serve.memory import Ceiling, calibrate, memory_limit
+from zoo_cli.serve.metrics import Metrics, ModelMetrics
+from zoo_cli.serve.refusals import Refusal
+from zoo_cli.tasks.base import Task
+
+GOLDEN_TOLERANCE = 1e-4
+_VERBS = {"export", "quantize", "bundle", "best"}
+_VARIANTS = 16
+
+
+def default_name(bundle: Path) -> str:
+    """Name of a model after its folder: ``runs/uie/msra/export/bundle`` -> ``"msra"``."""
+    parts = [part for part in bundle.resolve().parts if part not in _VERBS]
+    return parts[-1].removesuffix(".tiny") if len(parts) > 1 else "model"
+
+
+class ServedModel:
+    """A model that answers requests.
+
+    Args:
+        name: under which clients ask for it.
+        bundle: the open bundle.
+        section: what the recipe says of this model.
+        settings: the server's settings.
+        metrics: of the process.
+    """
+
+    def __init__(
+        self, name: str, bundle: Bundle, section: ServedModelSection, settings: ServeSection, metrics: Metrics
+    ) -> None:
+        self.name = name
+        self.bundle = bundle
+        self.version = bundle.version
+        self.task: Task[Any] = bundle.task
+        self.routes = tuple(route.strip("/") for route in section.routes)
+        self.limits = merged_limits(settings.limits, section.limits)
+        self.settings = settings
+        self.metrics = ModelMetrics(metrics, name)
+        self.golden = read_golden(bundle.folder)
+        self._cache: OrderedDict[str, Any] = OrderedDict()
+        self._variants: OrderedDict[str, Task[Any]] = OrderedDict()
+        self._engine: Engine | None = None
+
+    @classmethod
+    def open(cls, name: str, section: ServedModelSection, settings: ServeSection, metrics: Metrics) -> ServedModel:
+        """Open a bundle without computing anything yet.
+
+        Raises:
+            ZooError: the bundle cannot be read (see `zoo_cli.runtime.loading.open_bundle`).
+        """
+        bundle = open_bundle(
+            Path(section.bundle),
+            section.backend or settings.backend,
+            section.precision or settings.precision,
+            compute_groups(settings)[1],
+        )
+        return cls(name, bundle, section, settings, metrics)
+
+    def start(self) -> None:
+        """Warm the model up, find out how large batches may be, and start its threads; blocks.
+
+        Raises:
+            MemoryLimitError: not even a single sequence fits.
+        """
+        groups, _ = compute_groups(self.settings)
+        make = partial(self.bundle.runner, self.settings.batch_tokens)
+        ceiling = Ceiling(self.settings.batch_tokens)
+        if self.golden:
+            limit = self.settings.memory_limit or memory_limit()
+            ceiling = calibrate(make(), self.task, self.golden[0][0], self.settings.batch_tokens, limit, groups)
+        self._engine = Engine([make] * groups, ceiling, self.limits, self.metrics)
+
+    async def check(self) -> None:
+        """Ask the golden requests.
+
+        Raises:
+            ArtifactError: an answer differs from that of the model that was exported (`golden-mismatch`).
+        """
+        deadline = time.monotonic() + 60 + len(self.golden)
+        wrong = []
+        for number, (request, expected) in enumerate(self.golden, 1):
+            job = self.engine.submit(self.task, [request], deadline)[0]
+            try:
+                answer = await asyncio.wait_for(job.future, deadline - time.monotonic())
+            except (ZooError, TimeoutError):
+                answer = None
+            if not same_answer(expected, answer, GOLDEN_TOLERANCE):
+                wrong.append(number)
+        if wrong:
+            raise ArtifactError(
+                "golden-mismatch",
+                "{count} of {total} golden requests are answered differently, first in line {line}",
+                at=Location.of(self.bundle.folder / "golden_requests.jsonl", wrong[0]),
+                fix="export the model again",
+                count=len(wrong),
+                total=len(self.golden),
+                line=wrong[0],
+            )
+        self.metrics.ready.set(1)
+
+    @property
+    def engine(self) -> Engine:
+        """The engine of a started model."""
+        assert self._engine is not None, "the model was not started"
+        return self._engine
+
+    @property
+    def items(self) -> int:
+        """Inputs in work."""
+        return self._engine.items if self._engine else 0
+
+    def close(self) -> None:
+        """End the threads; blocks until what is in work is done."""
+        if self._engine:
+            self._engine.close()
+
+    def variant(self, **options: Any) -> Task[Any]:
+        """The task with other options, e.g. ``all_scores=True``; the model is the same.
+
+        Raises:
+            Refusal: the task has no such option value (`bad-parameter`).
+        """
+        key = sha256_json(options)
+        if key not in self._variants:
+            try:
+                changed = type(self.task.options).model_validate({**self.task.options.model_dump(), **options})
+            except ValueError as error:
+                raise Refusal("bad-parameter", "the model does not take {options}", options=options) from error
+            self._variants[key] = type(self.task)(changed, self.task.tokenizer, self.task.inputs)
+            while len(self._variants) > _VARIANTS:
+                self._variants.popitem(last=False)
+        return self._variants[key]
+
+    # -- answers ----------------------------------------------------------------------------------------------------
+
+    async def answer(
+        self, values: Sequence[Any], seconds: float, places: Sequence[str], task: Task[Any] | None = None
+    ) -> list[Any]:
+        """Answer inputs together; all or none.
+
+        Cancelling the call takes the inputs out of the queue.
+
+        Args:
+            values: the inputs.
+            seconds: after which they are given up.
+            places: path of each input in the request's body, for errors.
+            task: stands in for the model's own.
+
+        Raises:
+            Refusal: a limit is passed, an input is wrong, or the time is up.
+        """
+        self._check_sizes(values, places)
+        deadline = time.monotonic() + min(seconds, self.limits.timeout)
+        task = task or self.task
+        answers: list[Any] = [None] * len(values)
+        keys = [self._key(value, task) for value in values] if self.settings.cache_entries else []
+        missing = [index for index in range(len(values)) if not self._recall(index, keys, answers)]
+        jobs = self.engine.submit(task, [values[index] for index in missing], deadline) if missing else []
+        try:
+            await self._wait(jobs, deadline, [places[index] for index in missing])
+        finally:
+            for job in jobs:
+                job.over = True
+                job.future.cancel()
+        for index, job in zip(missing, jobs, strict=True):
+            answers[index] = job.future.result()
+            if keys:
+                self._remember(keys[index], answers[index])
+        return answers
+
+    async def _wait(self, jobs: list[Job], deadline: float, places: Sequence[str]) -> None:
+        if not jobs:
+            return
+        futures = [job.future for job in jobs]
+        await asyncio.wait(
+            futures, timeout=deadline - time.monotonic(), return_when=asyncio.FIRST_EXCEPTION
+        )
+        for future, place in zip(futures, places, strict=True):
+            if future.done() and (error := future.exception()):
+                raise error.within(place) if isinstance(error, Refusal) else error
+        if not all(future.done() for future in futures):
+            raise out_of_time()
+
+    def _check_sizes(self, values: Sequence[Any], places: Sequence[str]) -> None:
+        limits = self.limits
+        if len(values) > limits.items:
+            raise Refusal(
+                "too-many-items",
+                "the request has {count} inputs; {most} are allowed",
+                field=places[0].partition("[")[0],
+                count=len(values),
+                most=limits.items,
+            )
+        for value, place in zip(values, places, strict=True):
+            size = sum(map(len, strings(value)))
+            if size > limits.characters:
+                raise Refusal(
+                    "too-many-characters",
+                    "the input has {size} characters; {most} are allowed",
+                    field=place,
+                    size=size,
+                    most=limits.characters,
+                )
+            names = sum(1 for _ in strings(value.get("schema"))) if isinstance(value, dict) else 0
+            if names > limits.schema_names:
+                raise Refusal(
+                    "too-many-names",
+                    "the schema has {count} names; {most} are allowed",
+                    field="schema",
+                    count=names,
+                    most=limits.schema_names,
+                ).within(place)
+
+    # -- cache ------------------------------------------------------------------------------------------------------
+
+    def _key(self, value: Any, task: Task[Any]) -> str:
+        return sha256_json([value, None if task is self.task else task.options.model_dump(mode="json")])
+
+    def _recall(self, index: int, keys: list[str], answers: list[Any]) -> bool:
+        if not keys:
+            return False
+        found = keys[index] in self._cache
+        if found:
+            self._cache.move_to_end(keys[index])
+            answers[index] = self._cache[keys[index]]
+        (self.metrics.cache_hits if found else self.metrics.cache_misses).inc()
+        return found
+
+    def _remember(self, key: str, answer: Any) -> None:
+        self._cache[key] = answer
+        while len(self._cache) > self.settings.cache_entries:
+            self._cache.popitem(last=False)
+
+
+def compute_groups(settings: ServeSection) -> tuple[int, int]:
+    """Compute threads of a process, and the cores of each.
+
+    Raises:
+        UsageError: `serve.threads` is more than the process has (`too-many-threads`).
+    """
+    cores = max(1, owned_cores() // settings.workers)
+    threads = settings.threads or cores
+    if threads > cores:
+        raise UsageError(
+            "too-many-threads",
+            "serve.threads is {threads}, and each process has {cores} cores",
+            threads=threads,
+            cores=cores,
+        )
+    return cores // threads, threads
+
+
+def merged_limits(common: ServeLimits, own: ServeLimits | None) -> ServeLimits:
+    """The limits of a model: its own where it has some, else those of the server."""
+    if own is None:
+        return common
+    return common.model_copy(update={name: getattr(own, name) for name in own.model_fields_set})
+
+
+def strings(value: Any) -> Iterator[str]:
+    """All strings in a JSON value, keys of objects included except those of the value itself."""
+    pending = list(value.values()) if isinstance(value, dict) else [value]
+    while pending:
+        part = pending.pop()
+        if isinstance(part, str):
+            yield part
+        elif isinstance(part, list):
+            pending += part
+        elif isinstance(part, dict):
+            yield from part
+            pending += part.values()
