@@ -2,9 +2,9 @@
 
     python benchmarks/tokenizer_speed.py [--texts FILE] [--vocab FOLDER] [--paddlenlp PYTHON]
 
-Processor time is that of all threads of the process, so that a library is not rewarded for taking more cores. The other
-libraries get ERNIE's WordPiece vocabulary: Hugging Face's `tokenizers`, and PaddleNLP in the Python interpreter named by
-`--paddlenlp`.
+Processor time is that of all threads of the process, so that a library is not rewarded for taking more cores. The
+other libraries get ERNIE's WordPiece vocabulary: Hugging Face's `tokenizers`, and PaddleNLP in the Python interpreter
+named by `--paddlenlp`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The families and tasks there are, as dotted names that are imported only when asked for.
 
-A new family is one folder in `zoo_cli/models/` and one line in `FAMILIES`; a new task one folder in `zoo_cli/tasks/` and
-one line in `TASKS`. What a line points to is free of paddle, so recipes are checked in full without it.
+A new family is one folder in `zoo_cli/models/` and one line in `FAMILIES`; a new task one folder in `zoo_cli/tasks/`
+and one line in `TASKS`. What a line points to is free of paddle, so recipes are checked in full without it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,15 @@ from zoo_cli.base.errors import UsageError
 
 FAMILIES = {
     "bert": "zoo_cli.models.bert.config:FAMILY",
+    "tinybert": "zoo_cli.models.tinybert.config:FAMILY",
     "ernie": "zoo_cli.models.ernie.config:FAMILY",
+    "ernie_m": "zoo_cli.models.ernie_m.config:FAMILY",
+    "ernie_doc": "zoo_cli.models.ernie_doc.config:FAMILY",
+    "electra": "zoo_cli.models.electra.config:FAMILY",
+    "ernie_health": "zoo_cli.models.ernie_health.config:FAMILY",
+    "unimo": "zoo_cli.models.unimo.config:FAMILY",
+    "unified_transformer": "zoo_cli.models.unified_transformer.config:FAMILY",
+    "gpt": "zoo_cli.models.gpt.config:FAMILY",
 }
 
 TASKS = {
@@ -38,7 +46,8 @@ class FamilySpec:
         prefix: name of the backbone inside a head class, and in published weight files (``bert.embeddings...``).
         config: the family's configuration class (a pydantic model).
         backbone: class name of the backbone, e.g. ``"BertModel"``.
-        architectures: every class name of the family -> dotted name of what builds it.
+        architectures: every class name of the family -> dotted name of what builds it. Families may share classes; a
+            shared class belongs to the family that is first in `FAMILIES`.
         tasks: task name -> class name that serves it.
         tokenizer: default tokenizer class name.
         inputs: names of the integer inputs of the backbone, in the order in which exported graphs take them.
@@ -130,5 +139,6 @@ def family_of(architecture: str) -> FamilySpec:
     known: dict[str, FamilySpec] = {}
     for name in FAMILIES:
         spec = family(name)
-        known.update(dict.fromkeys(spec.architectures, spec))
-    return known[_entry({name: "" for name in known}, architecture, "architecture") or architecture]
+        for each in spec.architectures:
+            known.setdefault(each, spec)
+    return known[_entry(dict.fromkeys(known, ""), architecture, "architecture") or architecture]

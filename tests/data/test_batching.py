@@ -18,7 +18,7 @@ def _feature(length, seed=0, label=1.5):
     generator = np.random.default_rng(seed)
     return {
         "input_ids": generator.integers(1, 40_000, length),
-        "scores": generator.normal(size=(length, 3)).astype(np.float32),
+        "scores": generator.normal(size=length).astype(np.float32),
         "grid": generator.integers(1, 5, (2, length, length)),
         "label": np.float64(label),
         "classes": np.asarray([0.0, 1.0, 0.0]),
@@ -45,6 +45,25 @@ def test_unpad_gives_back_what_pad_was_given(lengths, multiple_of, left):
 def test_padding_has_the_asked_value_on_the_asked_side(left):
     batch = pad([{"a": np.array([1, 2])}, {"a": np.array([3])}], {"a": -100}, left=left)
     assert batch["a"].tolist() == ([[1, 2], [-100, 3]] if left else [[1, 2], [3, -100]])
+
+
+@pytest.mark.parametrize("left", [False, True])
+def test_choices_are_filled_up_on_both_axes(left):
+    features = [{"a": np.ones((2, 3), np.int64)}, {"a": np.full((1, 5), 2)}]
+    batch = pad(features, {"a": 9}, multiple_of=4, left=left)["a"]
+    assert batch.shape == (2, 2, 8)
+    length = slice(5, 8) if left else slice(3)
+    assert (batch[0, :, length] == 1).all() and (batch[0] == 9).sum() == 10
+    assert (batch[1, 0] == 2).sum() == 5 and (batch[1, 1] == 9).all()
+
+
+@given(st.lists(st.tuples(st.integers(1, 4), st.integers(0, 60)), max_size=60), st.integers(1, 300))
+def test_budgets_count_all_choices(shapes, batch_tokens):
+    for batches in (plan_batches(shapes, batch_tokens=batch_tokens), epoch_batches(shapes, 0, 0, None, batch_tokens)):
+        assert sorted(index for batch in batches for index in batch) == list(range(len(shapes)))
+        for batch in batches:
+            padded = np.array([shapes[index] for index in batch]).max(axis=0).prod() * len(batch)
+            assert len(batch) == 1 or padded <= batch_tokens
 
 
 def test_batches_need_features_of_one_kind():
@@ -111,7 +130,7 @@ def test_a_store_gives_features_back(lengths):
     features = [_feature(length, seed, label=seed / 3) for seed, length in enumerate(lengths)]
     store = FeatureStore(iter(features))
     assert len(store) == len(features)
-    assert store.lengths().tolist() == lengths
+    assert store.shapes().tolist() == [[length] for length in lengths]
     for stored, feature in zip(store.take(range(len(features))), features, strict=True):
         assert stored.keys() == feature.keys()
         for name, array in feature.items():

@@ -451,6 +451,38 @@ SAMPLES = {
     "csv": 'text,label\n"a,b",c\n"d\ne",f\n',
     "tsv": "text\tlabel\na\tb\n",
     "jsonl": rows({"text": "a", "label": ["b", 1]}, {"text": "a", "label": None}),
+    "squad": json.dumps(
+        {
+            "version": "1",
+            "data": [
+                {
+                    "paragraphs": [
+                        {
+                            "context": "王芳来了",
+                            "qas": [
+                                {"id": 1, "question": "谁", "answers": [{"text": "王芳", "answer_start": 1}]},
+                                {"question": "何", "is_impossible": True},
+                            ],
+                        }
+                    ]
+                }
+            ],
+        }
+    ),
+    "c3": json.dumps([[["男：好"], [{"question": "谁", "choice": ["男", "女"], "answer": "男"}], "1"]]),
+    "chid": rows({"content": "一#idiom#二#idiom1#", "candidates": ["甲", "乙"], "answer": 1, "id": 3}),
+    "choices": rows({"context": "a", "question": "b", "choices": ["c", "d"], "answer": 1}, {"choices": ["e"]}),
+    "cail_scm": rows({"A": "a", "B": "b", "C": "c", "label": "C"}, {"A": "a", "B": "b", "C": "c"}),
+    "utc": rows({"text_a": "a", "text_b": "", "question": "", "choices": ["b", "c"], "labels": [1]}),
+    "cmeee": rows({"text": "王芳", "entities": [{"start_idx": 0, "end_idx": 1, "type": "人", "entity": "王芳"}]}),
+    "spo": rows(
+        {"text": "王芳在北京", "spo_list": [{"subject": "王芳", "predicate": "在", "object": "北京"}]},
+        {"text": "a", "spo_list": []},
+    ),
+    "nlu": rows(
+        {"text": "去北京", "domain": "map", "intent": "go", "slots": {"city": "北京", "by": ["去"]}},
+        {"text": "去北京", "intent": "go", "slots": [{"slot": "city", "start": 1, "end": 3}]},
+    ),
 }  # fmt: skip
 
 

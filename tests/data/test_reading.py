@@ -13,15 +13,8 @@ import pytest
 
 from zoo_cli.base.errors import DataError
 from zoo_cli.data.examples import ChoiceExample, Span
-from zoo_cli.data.reading import (
-    ChidOptions,
-    SquadOptions,
-    read_c3,
-    read_chid,
-    read_choices,
-    read_squad,
-)
-from zoo_cli.recipe.schema import Section
+from zoo_cli.data.formats import ChidOptions, NoOptions, SquadOptions
+from zoo_cli.data.reading import read_c3, read_cail_scm, read_chid, read_choices, read_squad, read_utc
 
 CONTEXT = "北京是首都。上海不是首都。"
 
@@ -82,7 +75,7 @@ def test_wrong_offsets(tmp_path: Path, caplog: pytest.LogCaptureFixture, text: s
     ("content", "code"),
     [
         ('{"data": [', "broken-json"),
-        ("[]", "wrong-type"),
+        ("[]", "not-an-object"),
         ('{"version": 1}', "missing-field"),
         ('{"data": [{"paragraphs": [{"context": 1, "qas": []}]}]}', "wrong-type"),
         ('{"data": [{"paragraphs": [{"context": "天", "qas": [{"answers": []}]}]}]}', "missing-field"),
@@ -109,7 +102,7 @@ def test_c3(tmp_path: Path) -> None:
         {"question": "谁?", "choice": ["丁", "戊"], "answer": ""},
     ]
     path.write_text(json.dumps([[["男：好", "女：不"], questions, "1-2"]]), encoding="utf-8")
-    first, second = read_c3(path, Section())
+    first, second = read_c3(path, NoOptions())
     assert (first.context, first.question, first.choices, first.answer) == (
         "男：好\n女：不",
         "何?",
@@ -146,7 +139,7 @@ def test_choices(tmp_path: Path) -> None:
         {"choices": ["甲"]},
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    found = list(read_choices(path, Section()))
+    found = list(read_choices(path, NoOptions()))
     assert [(example.context, example.question, example.answer, example.id) for example in found] == [
         ("天", "何", 1, "3"),
         ("", "何", 0, None),
@@ -170,7 +163,7 @@ def test_broken_choices(tmp_path: Path, row: dict[str, Any], code: str) -> None:
     path = tmp_path / "choices.jsonl"
     path.write_text(json.dumps(row) + "\n", encoding="utf-8")
     with pytest.raises(DataError) as caught:
-        list(read_choices(path, Section()))
+        list(read_choices(path, NoOptions()))
     assert caught.value.code == code and caught.value.at is not None and caught.value.at.line == 1
 
 
@@ -190,6 +183,6 @@ def test_real_files(caplog: pytest.LogCaptureFixture) -> None:
     assert "103 answers" in caplog.text
     assert len(list(read_squad(data / "drcd" / "dev.json", SquadOptions()))) == 527
     for name, count in (("c3-d-dev", 1825), ("c3-m-dev", 1991)):
-        found = list(read_c3(data / "c3" / f"{name}.json", Section()))
+        found = list(read_c3(data / "c3" / f"{name}.json", NoOptions()))
         assert len(found) == count and all(example.answer is not None for example in found)
     assert len(list(read_chid(data / "fewclue_chid" / "dev_few_all.json", ChidOptions()))) == 202

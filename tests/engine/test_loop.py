@@ -271,7 +271,7 @@ def test_overflow_of_scaled_gradients_halves_the_scale_and_skips_the_step(
     monkeypatch.setattr("zoo_cli.engine.loop.autocast", lambda precision: nullcontext())
     monkeypatch.setitem(FIRST_LOSS_SCALE, "float16", 2.0**70)
     settings = options(precision="float16", save_steps=12, max_steps=80)
-    result, model = fit(tmp_path, settings)
+    _, model = fit(tmp_path, settings)
     progress = json.loads((tmp_path / "checkpoints" / "step-000080" / "progress.json").read_text())
     assert 1 < progress["loss_scale"] < 2.0**70
     assert all(bool(paddle.isfinite(tensor).all()) for tensor in model.state_dict().values())
@@ -311,3 +311,15 @@ def test_label_counts() -> None:
     assert label_count({"input_ids": ids, "labels": np.array([0, 1, CLASSES])}) == 3
     assert label_count({"input_ids": ids, "labels": np.zeros((3, 7), np.float32)}) == 3
     assert label_count({"input_ids": ids, "start_positions": np.zeros((3, 4), np.float32)}) == 3
+
+
+def test_every_forward_pass_draws_its_own_numbers(tmp_path: Path) -> None:
+    drawn = []
+
+    class Drawing(Supervised):
+        def loss(self, model: paddle.nn.Layer, batch: Arrays, step: int) -> Losses:
+            drawn.append(paddle.rand([4]).numpy().tobytes())
+            return super().loss(model, batch, step)
+
+    fit(tmp_path, options(gradient_accumulation=2, max_steps=6), objective=Drawing())
+    assert len(set(drawn)) == len(drawn) == 12

@@ -12,6 +12,9 @@ import paddle
 import pytest
 
 from tests.models.support import call, tiny
+from zoo_cli import models
+from zoo_cli.base.files import read_json
+from zoo_cli.models.checkpoint import read_safetensors
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("paddle2onnx")
@@ -26,9 +29,16 @@ ENCODER = ["input_ids", "token_type_ids", "attention_mask"]
 CASES = {
     "BertForSequenceClassification": (ENCODER, ["logits"]),
     "BertForMultipleChoice": (ENCODER, ["logits"]),
+    "TinyBertForSequenceClassification": (ENCODER, ["logits"]),
     "UIE": (["input_ids"], ["start_prob", "end_prob"]),
     "UTC": ([*ENCODER, "omask_positions", "cls_positions"], ["logits"]),
+    "UIEM": (["input_ids", "attention_mask"], ["start_prob", "end_prob"]),
+    "ErnieDocForQuestionAnswering": ([*ENCODER, "memories"], ["start_logits", "end_logits", "memories"]),
+    "ElectraForSPO": (ENCODER, ["entity_logits", "relation_logits"]),
+    "ErnieHealthDiscriminator": ([*ENCODER, "candidate_ids"], ["rtd_logits", "mts_logits", "csp_logits"]),
 }
+SEGMENTS = Path(__file__).parents[1] / "golden" / "cases" / "ernie_doc_seqcls"
+"""A document of two segments with the results of PaddleNLP."""
 
 
 class Wrapper(paddle.nn.Layer):
@@ -46,7 +56,29 @@ class Wrapper(paddle.nn.Layer):
 
 
 def model_of(architecture: str) -> Any:
-    return tiny(architecture, num_labels=3)
+    return tiny(architecture, num_labels=3, initializer_range=0.2)  # large scores would magnify rounding
+
+
+def model_of_segments() -> Any:
+    model = models.build("ErnieDocForSequenceClassification", read_json(SEGMENTS / "config.json"))
+    models.load_weights(model, read_safetensors(SEGMENTS / "weights.safetensors"))
+    return model
+
+
+def specification(model: Any, name: str) -> paddle.static.InputSpec:
+    """Shape and type of an input, batch and length open."""
+    if name in model.config.state_shapes:
+        return paddle.static.InputSpec([-1, *model.config.state_shapes[name]], "float32", name)
+    choices = "Choice" in model.config.architecture
+    shape = {"cls_positions": [-1], "candidate_ids": [-1, -1, 6]}.get(name, [-1, -1, -1] if choices else [-1, -1])
+    return paddle.static.InputSpec(shape, "int64", name)
+
+
+def trace(model: Any, inputs: list[str], outputs: list[str], path: Path) -> None:
+    wrapper = Wrapper(model, inputs, outputs)
+    wrapper.eval()
+    inputs_spec = [[specification(model, name) for name in inputs]]
+    paddle.jit.save(paddle.jit.to_static(wrapper, input_spec=inputs_spec, full_graph=True), str(path))
 
 
 @pytest.fixture(scope="module")
@@ -54,27 +86,24 @@ def graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every model as an ONNX file, converted in another process, as paddle2onnx aborts the process where it fails."""
     folder = tmp_path_factory.mktemp("graphs")
     for architecture, (inputs, outputs) in CASES.items():
-        rank = 3 if "Choice" in architecture else 2
-        specification = [
-            paddle.static.InputSpec([-1] * (1 if name == "cls_positions" else rank), "int64", name) for name in inputs
-        ]
-        wrapper = Wrapper(model_of(architecture), inputs, outputs)
-        wrapper.eval()
-        traced = paddle.jit.to_static(wrapper, input_spec=[specification], full_graph=True)
-        paddle.jit.save(traced, str(folder / architecture))
-    stems = [str(folder / architecture) for architecture in CASES]
+        trace(model_of(architecture), inputs, outputs, folder / architecture)
+    trace(model_of_segments(), [*ENCODER, "memories"], ["logits", "memories"], folder / "segments")
+    stems = [str(folder / name) for name in (*CASES, "segments")]
     subprocess.run([sys.executable, "-W", "ignore", "-c", CONVERT, *stems], check=True, capture_output=True)
     return folder
+
+
+def session_of(path: Path) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 @pytest.mark.parametrize("architecture", CASES)
 def test_onnx_equals_dygraph(architecture: str, graphs: Path) -> None:
     inputs, outputs = CASES[architecture]
     model = model_of(architecture)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    path = str(graphs / f"{architecture}.onnx")
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session = session_of(graphs / f"{architecture}.onnx")
     random = np.random.default_rng(0)
     for size, length in ((1, 1), (3, 9), (2, 17)):
         shape = (size, 4, length) if "Choice" in architecture else (size, length)
@@ -86,8 +115,30 @@ def test_onnx_equals_dygraph(architecture: str, graphs: Path) -> None:
             "attention_mask": mask,
             "omask_positions": random.integers(0, length, (size, 3)),
             "cls_positions": random.integers(0, length, (size,)),
+            "candidate_ids": random.integers(0, 100, (*shape, 6)),
+            **{
+                name: random.normal(size=(size, *state)).astype(np.float32)
+                for name, state in model.config.state_shapes.items()
+            },
         }
         feed = {name: arrays[name] for name in inputs}
         expected = call(model, feed)
         for name, value in zip(outputs, session.run(None, feed), strict=True):
             np.testing.assert_allclose(value, getattr(expected, name).numpy(), atol=1e-5)
+
+
+def test_onnx_reads_a_document_segment_by_segment(graphs: Path) -> None:
+    inputs = read_safetensors(SEGMENTS / "inputs.safetensors")
+    expected = read_safetensors(SEGMENTS / "outputs.safetensors")
+    session = session_of(graphs / "segments.onnx")
+    memories = np.stack([inputs["mem0_0"], inputs["mem0_1"]], axis=1)
+    for number, call_name in enumerate(("seg1", "seg2")):
+        ids, types, mask = (
+            inputs[f"s{number}_{name}"].squeeze(-1).astype(np.int64)
+            for name in ("input_ids", "token_type_ids", "attn_mask")
+        )
+        feed = {"input_ids": ids, "token_type_ids": types, "attention_mask": mask, "memories": memories}
+        logits, memories = session.run(None, feed)
+        np.testing.assert_allclose(logits, expected[f"{call_name}/0"], atol=1e-5)
+        for layer in range(memories.shape[1]):
+            np.testing.assert_allclose(memories[:, layer], expected[f"{call_name}/1.{layer}"], atol=1e-5)

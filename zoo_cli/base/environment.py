@@ -1,17 +1,18 @@
-"""What has to be settled before paddle is imported: threads, CPU flags and noise.
-
-Nothing here imports paddle; `zoo_cli.engine.device` does, after calling `prepare_paddle`.
-"""
+"""How paddle is imported: threads and CPU flags have to be set before, and the import is noisy."""
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import re
+import sys
 import warnings
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 
-from zoo_cli.base.errors import UsageError
+from zoo_cli.base.errors import PlatformError, UsageError
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _DEVICE = re.compile(r"(cpu|gpu)|gpu:(\d+(?:,\d+)*)")
@@ -58,7 +59,7 @@ def parse_device(device: str) -> tuple[str, tuple[int, ...]]:
 
 
 def prepare_paddle(device: str) -> None:
-    """Set the environment that paddle reads while it is imported; what the user has set stays.
+    """Import paddle, with the environment that it reads meanwhile; what the user has set stays.
 
     On a CPU, strided views are switched off: with them each transposed matrix is copied slowly, and a BERT training
     step takes twice as long. A slice is then a copy, so nothing may be written through one. Paddle uses one thread
@@ -69,6 +70,7 @@ def prepare_paddle(device: str) -> None:
 
     Raises:
         UsageError: there is no such device (`bad-device`).
+        PlatformError: paddle is not installed or does not load (`no-paddle`).
     """
     kind, _ = parse_device(device)
     if kind == "cpu":
@@ -77,3 +79,18 @@ def prepare_paddle(device: str) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, owned_cores() // processes)))
     os.environ.setdefault("GLOG_minloglevel", "2")
     warnings.filterwarnings("ignore", message="No ccache found")
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        with redirect_stderr(StringIO()) as said:
+            import paddle  # noqa: F401
+    except ImportError as error:
+        raise PlatformError(
+            "no-paddle",
+            "PaddlePaddle cannot be imported: {reason}",
+            fix="install it with: pip install 'zoo-cli[all]'",
+            reason=str(error),
+        ) from error
+    root.handlers[:], root.level = handlers, level  # the import makes all logging appear on standard error
+    # Paddle advises against threads, which it needs to be fast in one process.
+    sys.stderr.write("".join(line for line in said.getvalue().splitlines(True) if "OMP_NUM_THREADS" not in line))

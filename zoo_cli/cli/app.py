@@ -16,6 +16,7 @@ from zoo_cli.cli.evaluate import evaluate
 from zoo_cli.cli.export import export
 from zoo_cli.cli.finetune import finetune
 from zoo_cli.cli.predict import predict
+from zoo_cli.cli.serve import serve
 
 app = typer.Typer(
     name="zoo",
@@ -29,6 +30,7 @@ app.command()(finetune)
 app.command()(evaluate)
 app.command()(predict)
 app.command()(export)
+app.command()(serve)
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")

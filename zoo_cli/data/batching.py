@@ -5,6 +5,7 @@ Training, offline prediction and the server all pad and unpad with these functio
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
@@ -25,16 +26,16 @@ def pad(
     """Stack features into one batch, filling up shorter sequences.
 
     Args:
-        features: B sequences with the same names; an array is a scalar, [S], [S, ...], or for `square` names
-            [..., S, S].
+        features: B features with the same names; an array is a scalar, a sequence [S], several of them [C, S] (the
+            choices of a question), or for `square` names [..., S, S]. C may differ between features, too.
         padding: name -> value that fills up (0 unless named).
-        multiple_of: lengthen the batch to a multiple of this, so that back ends meet fewer shapes.
+        multiple_of: lengthen the sequences to a multiple of this, so that back ends meet fewer shapes.
         square: names whose last two axes are both the sequence.
         fixed: names that have no sequence axis (e.g. a vector of classes) and are stacked as they are.
         left: put the padding before the sequence instead of after it.
 
     Returns:
-        Name -> array [B], [B, S, ...] or [B, ..., S, S]; floats as float32, integers and booleans as int64.
+        Name -> array [B], [B, S], [B, C, S] or [B, ..., S, S]; floats as float32, integers and booleans as int64.
 
     Raises:
         ValueError: there are no features, or they differ in names or in the axes that are not padded.
@@ -52,18 +53,16 @@ def pad(
         if name in fixed or arrays[0].ndim == 0:
             batch[name] = np.stack(arrays).astype(dtype)
             continue
-        axes = (arrays[0].ndim - 2, arrays[0].ndim - 1) if name in square else (0,)
-        length = max(array.shape[axes[0]] for array in arrays)
-        length = -(-length // multiple_of) * multiple_of
-        shape = list(arrays[0].shape)
-        for axis in axes:
-            shape[axis] = length
+        shape = [max(sizes) for sizes in zip(*(array.shape for array in arrays), strict=True)]
+        shape[-1] = -(-shape[-1] // multiple_of) * multiple_of
+        if name in square:
+            shape[-2] = shape[-1]
+        sequence_axes = (-2, -1) if name in square else (-1,)
         rows = np.full((len(arrays), *shape), fill.get(name, 0), dtype)
         for row, array in zip(rows, arrays, strict=True):
-            place = [slice(None)] * array.ndim
-            for axis in axes:
-                size = array.shape[axis]
-                place[axis] = slice(length - size, length) if left else slice(size)
+            place = [slice(size) for size in array.shape]
+            for axis in sequence_axes if left else ():
+                place[axis] = slice(shape[axis] - array.shape[axis], shape[axis])
             row[tuple(place)] = array
         batch[name] = rows
     return batch
@@ -107,7 +106,13 @@ def unpad(
     return result
 
 
-def _cut(order: np.ndarray, lengths: np.ndarray, batch_size: int | None, batch_tokens: int | None) -> list[np.ndarray]:
+def _shapes(lengths: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Lengths [N] or [N, axes] as int64 [N, axes]."""
+    shapes = np.asarray(lengths, np.int64)
+    return shapes.reshape(len(shapes), -1) if len(shapes) else shapes.reshape(0, 1)
+
+
+def _cut(order: np.ndarray, shapes: np.ndarray, batch_size: int | None, batch_tokens: int | None) -> list[np.ndarray]:
     """Cut an order into batches of at most `batch_size` rows and `batch_tokens` tokens, padding counted."""
     if batch_size is None and batch_tokens is None:
         raise ValueError("give batch_size, batch_tokens or both")
@@ -117,14 +122,15 @@ def _cut(order: np.ndarray, lengths: np.ndarray, batch_size: int | None, batch_t
         assert batch_size is not None
         return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     batches = []
-    start = longest = 0
-    for stop, index in enumerate(order):
-        length = int(lengths[index])
-        widest, rows = max(longest, length), stop - start + 1
-        if rows > 1 and (widest * rows > batch_tokens or (batch_size is not None and rows > batch_size)):
+    start = 0
+    largest = [0] * shapes.shape[1]
+    for stop, shape in enumerate(shapes[order].tolist()):
+        padded, rows = list(map(max, largest, shape)), stop - start + 1
+        too_many = math.prod(padded) * rows > batch_tokens or (batch_size is not None and rows > batch_size)
+        if rows > 1 and too_many:
             batches.append(order[start:stop])
-            start, widest = stop, length
-        longest = widest
+            start, padded = stop, shape
+        largest = padded
     if len(order):
         batches.append(order[start:])
     return batches
@@ -136,8 +142,8 @@ def plan_batches(
     """Batches with little padding, for prediction: the longest sequences first.
 
     Args:
-        lengths: number of tokens of each sequence.
-        batch_size: most sequences in a batch.
+        lengths: number of tokens of each sequence [N], or number of choices and tokens of each question [N, 2].
+        batch_size: most sequences (or questions) in a batch.
         batch_tokens: most tokens in a batch, padding counted; a longer sequence is a batch by itself.
 
     Returns:
@@ -146,9 +152,9 @@ def plan_batches(
     Raises:
         ValueError: neither limit is given, or one is less than 1.
     """
-    sizes = np.asarray(lengths, np.int64)
-    order = np.argsort(-sizes, kind="stable")
-    return [batch.tolist() for batch in _cut(order, sizes, batch_size, batch_tokens)]
+    shapes = _shapes(lengths)
+    order = np.argsort(-shapes[:, -1], kind="stable")
+    return [batch.tolist() for batch in _cut(order, shapes, batch_size, batch_tokens)]
 
 
 def epoch_batches(
@@ -166,10 +172,10 @@ def epoch_batches(
     batches random), cut into batches, and the batches are shuffled.
 
     Args:
-        lengths: number of tokens of each sequence.
+        lengths: as in `plan_batches`.
         seed: of the run.
         epoch: number of the epoch.
-        batch_size: most sequences in a batch.
+        batch_size: most sequences (or questions) in a batch.
         batch_tokens: most tokens in a batch, padding counted.
         shuffle: False keeps the order of the data and does not sort.
         bucket: number of batches in a window; 1 draws batches without regard to length.
@@ -180,22 +186,22 @@ def epoch_batches(
     Raises:
         ValueError: neither limit is given, or one is less than 1.
     """
-    sizes = np.asarray(lengths, np.int64)
-    order = np.arange(len(sizes))
+    shapes = _shapes(lengths)
+    order = np.arange(len(shapes))
     if not shuffle:
-        return _cut(order, sizes, batch_size, batch_tokens)
+        return _cut(order, shapes, batch_size, batch_tokens)
     generator = np.random.default_rng([seed, epoch])
     order = generator.permutation(order)
     if bucket > 1 and len(order):
         rows = batch_size or len(order)
         if batch_tokens is not None:
-            rows = min(rows, max(1, batch_tokens // max(1, int(sizes.mean()))))
+            rows = min(rows, max(1, batch_tokens // max(1, int(shapes.prod(axis=1).mean()))))
         window = rows * bucket
         order = np.concatenate(
             [
-                part[np.argsort(sizes[part], kind="stable")]
+                part[np.argsort(shapes[part, -1], kind="stable")]
                 for part in np.split(order, range(window, len(order), window))
             ]
         )
-    batches = _cut(order, sizes, batch_size, batch_tokens)
+    batches = _cut(order, shapes, batch_size, batch_tokens)
     return [batches[index] for index in generator.permutation(len(batches))]

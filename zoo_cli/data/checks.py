@@ -19,6 +19,7 @@ from zoo_cli.data.examples import (
     AnnotatedText,
     ChoiceExample,
     Example,
+    OptionExample,
     PromptExample,
     QuestionExample,
     TaggedTokens,
@@ -184,6 +185,8 @@ class _PartCheck:
                     self._span(example.context, answer.start, answer.end, answer.text, example.source)
             case ChoiceExample(answer=int()):
                 self.part.labels[f"choice {example.answer}"] += 1
+            case OptionExample(labels=list() as numbers):
+                self.part.labels.update(example.options[number] for number in numbers)
             case TextExample(label=str() as label):
                 self.part.labels[label] += 1
             case TextExample(label=[_, *_] as labels):
@@ -367,6 +370,9 @@ def _identity(example: Example) -> tuple[str, str, str]:
         case ChoiceExample():
             key = "\t".join([example.question, *example.choices, example.context])
             return example.context, key, repr(example.answer)
+        case OptionExample():
+            text = example.text if example.text_pair is None else f"{example.text}\t{example.text_pair}"
+            return text, "\t".join([text, *example.options]), repr(sorted(example.labels or []))
         case _:
             annotated = as_annotated(example)
             places = sorted((entity.start, entity.end, entity.label) for entity in annotated.entities)
@@ -384,6 +390,8 @@ def _sequence(example: Example) -> tuple[str, str | None, list[int]]:
             return example.question, example.context, [span.end for span in example.answers]
         case ChoiceExample():
             return example.question + max(example.choices, key=len), example.context, []
+        case OptionExample():
+            return "".join(example.options), example.text + (example.text_pair or ""), []
         case _:
             annotated = as_annotated(example)
             return annotated.text, None, [entity.end for entity in annotated.entities]

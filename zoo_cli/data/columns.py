@@ -11,7 +11,7 @@ from typing import Any
 from zoo_cli.base.errors import DataError, Location
 from zoo_cli.data.examples import TextExample
 from zoo_cli.data.formats import Column, CsvOptions, RowOptions
-from zoo_cli.data.lines import json_objects, kind, text_lines
+from zoo_cli.data.lines import json_rows, kind, text_lines
 
 _FIELD_LIMIT = 1 << 24
 
@@ -167,7 +167,7 @@ def _label(value: str, options: RowOptions, at: Location) -> str | list[str] | f
 
 
 def read_jsonl(path: Path, options: RowOptions) -> Iterator[TextExample]:
-    """JSON lines; the columns are keys of each object.
+    """JSON lines, or one JSON list of objects; the columns are keys of each object.
 
     A label may be a string, a number, a boolean, a list of strings or numbers, or null.
     """
@@ -182,7 +182,9 @@ def read_jsonl(path: Path, options: RowOptions) -> Iterator[TextExample]:
                 key=key,
                 column=column,
             )
-    for at, row in json_objects(path):
+    for at, row in json_rows(path):
+        if not isinstance(row, dict):
+            raise DataError("not-an-object", "the item is {found}, not a JSON object", at=at, found=kind(row))
         for key, column in keys.items():
             if column not in row:
                 raise DataError(

@@ -114,11 +114,11 @@ class FeatureStore:
         """The features of these indices, e.g. a batch of `zoo_cli.data.batching.epoch_batches`."""
         return [self[int(index)] for index in indices]
 
-    def lengths(self, name: str = "input_ids") -> np.ndarray:
-        """Size of the first axis of `name` in each feature, int64 [N]."""
+    def shapes(self, name: str = "input_ids") -> np.ndarray:
+        """Shape of `name` in each feature, int64 [N, axes]: the `lengths` of `zoo_cli.data.batching`."""
         if not self._count:
-            return np.zeros(0, np.int64)
-        return self._columns[name].shapes[:, 0].astype(np.int64)
+            return np.zeros((0, 1), np.int64)
+        return self._columns[name].shapes.astype(np.int64)
 
     @property
     def nbytes(self) -> int:

@@ -136,5 +136,27 @@ class ChoiceExample:
     source: Location | None = None
 
 
-Example = AnnotatedText | PromptExample | TextExample | TaggedTokens | QuestionExample | ChoiceExample
+@dataclass(slots=True)
+class OptionExample:
+    """A text, or a pair of texts, with options of which any number hold; PaddleNLP's ``{"text_a", "text_b", "choices",
+    "labels"}``.
+
+    Args:
+        text: the text.
+        text_pair: the second text, or None.
+        options: the options, spelt out in words.
+        labels: numbers of those that hold, or None if they are not known.
+        id: name of the text.
+        source: where it is from.
+    """
+
+    text: str
+    text_pair: str | None
+    options: list[str]
+    labels: list[int] | None = None
+    id: str | None = None
+    source: Location | None = None
+
+
+Example = AnnotatedText | PromptExample | TextExample | TaggedTokens | QuestionExample | ChoiceExample | OptionExample
 """Any of the classes above."""

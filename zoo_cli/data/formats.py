@@ -11,6 +11,7 @@ from typing import Literal
 from zoo_cli.recipe.schema import Section
 
 Column = str | int
+Layout = Literal["lines", "rows", "list", "tree"]
 
 
 class NoOptions(Section):
@@ -86,6 +87,27 @@ class TsvOptions(CsvOptions):
     """Fields may be in double quotes, and then hold tabs and line breaks."""
 
 
+class SquadOptions(Section):
+    """Options of SQuAD-style files."""
+
+    wrong_offsets: Literal["repair", "error"] = "repair"
+    """An answer that does not stand where `answer_start` says is looked for nearby (`repair`) or is an error."""
+
+
+class ChidOptions(Section):
+    """Options of ChID files."""
+
+    answers: str | None = None
+    """JSON file that maps each blank (`#idiom000378#`) to the index of its idiom, as CLUE ships them apart."""
+
+
+class SpoOptions(Section):
+    """Options of files with subject, predicate and object."""
+
+    schema_file: str | None = None
+    """JSON lines with `subject_type`, `predicate` and `object_type`; a triple of another kind is an error."""
+
+
 @dataclass(frozen=True)
 class Format:
     """A way to write labelled data.
@@ -95,14 +117,15 @@ class Format:
         reader: dotted name of a function ``(path, options) -> Iterator[Example]``.
         options: class of its options.
         example: name of the class in `zoo_cli.data.examples` that it yields.
-        line_based: a row is made of whole lines, so that a file can be cut between them.
+        layout: how a file is laid out: `lines` (a row is made of whole lines), `rows` (JSON lines, or one JSON list),
+            `list` (one JSON list), `tree` (JSON in which rows are inside of each other).
     """
 
     name: str
     reader: str
     options: type[Section]
     example: str
-    line_based: bool = True
+    layout: Layout = "lines"
 
 
 def _table(*formats: Format) -> dict[str, Format]:
@@ -115,9 +138,18 @@ FORMATS = _table(
     Format("conll", "zoo_cli.data.tagged:read_conll", ConllOptions, "TaggedTokens"),
     Format("cluener", "zoo_cli.data.annotations:read_cluener", NoOptions, "AnnotatedText"),
     Format("doccano", "zoo_cli.data.annotations:read_doccano", NoOptions, "AnnotatedText"),
-    Format("label_studio", "zoo_cli.data.annotations:read_label_studio", LabelStudioOptions, "AnnotatedText", False),
+    Format("label_studio", "zoo_cli.data.annotations:read_label_studio", LabelStudioOptions, "AnnotatedText", "list"),
     Format("prompt", "zoo_cli.data.annotations:read_prompt", NoOptions, "PromptExample"),
     Format("csv", "zoo_cli.data.columns:read_csv", CsvOptions, "TextExample"),
     Format("tsv", "zoo_cli.data.columns:read_tsv", TsvOptions, "TextExample"),
-    Format("jsonl", "zoo_cli.data.columns:read_jsonl", RowOptions, "TextExample"),
+    Format("jsonl", "zoo_cli.data.columns:read_jsonl", RowOptions, "TextExample", "rows"),
+    Format("squad", "zoo_cli.data.reading:read_squad", SquadOptions, "QuestionExample", "tree"),
+    Format("c3", "zoo_cli.data.reading:read_c3", NoOptions, "ChoiceExample", "list"),
+    Format("chid", "zoo_cli.data.reading:read_chid", ChidOptions, "ChoiceExample", "rows"),
+    Format("choices", "zoo_cli.data.reading:read_choices", NoOptions, "ChoiceExample", "rows"),
+    Format("cail_scm", "zoo_cli.data.reading:read_cail_scm", NoOptions, "ChoiceExample", "rows"),
+    Format("utc", "zoo_cli.data.reading:read_utc", NoOptions, "OptionExample", "rows"),
+    Format("cmeee", "zoo_cli.data.corpora:read_cmeee", NoOptions, "AnnotatedText", "rows"),
+    Format("spo", "zoo_cli.data.corpora:read_spo", SpoOptions, "AnnotatedText", "rows"),
+    Format("nlu", "zoo_cli.data.corpora:read_nlu", NoOptions, "AnnotatedText", "rows"),
 )

@@ -139,61 +139,149 @@ def json_objects(path: Path) -> Iterator[tuple[Location, dict[str, Any]]]:
         yield at, value
 
 
+class _Json:
+    """A JSON file that is decoded value by value, so that each has its line.
+
+    Args:
+        path: the file.
+
+    Raises:
+        DataError: as `text_lines`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._text = "\n".join(line for _, line in text_lines(path))
+        self._decoder = json.JSONDecoder()
+        self._line, self._counted = 1, 0
+        self._position = self._after_space(0)
+
+    def _after_space(self, position: int) -> int:
+        match = _SPACE.match(self._text, position)
+        assert match is not None  # the pattern matches the empty string
+        return match.end()
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing follows."""
+        return self._position == len(self._text)
+
+    def sees(self, character: str) -> bool:
+        """Whether this is the next character."""
+        return self._text.startswith(character, self._position)
+
+    def take(self, character: str) -> bool:
+        """Pass over the next character if it is this one."""
+        if not self.sees(character):
+            return False
+        self._position = self._after_space(self._position + 1)
+        return True
+
+    def place(self, position: int | None = None) -> Location:
+        """Line and column of a position, by default the present one; positions may only grow."""
+        position = self._position if position is None else position
+        self._line += self._text.count("\n", self._counted, position)
+        self._counted = position
+        return Location.of(self._path, self._line, position - (self._text.rfind("\n", 0, position) + 1) + 1)
+
+    def fail(self, reason: str, position: int | None = None) -> DataError:
+        """The error of a fault at a position, by default the present one."""
+        return DataError("broken-json", "not valid JSON: {reason}", at=self.place(position), reason=reason)
+
+    def value(self) -> tuple[Location, Any]:
+        """The next value, and the line it begins on."""
+        at = Location.of(self._path, self.place().line)
+        try:
+            value, end = self._decoder.raw_decode(self._text, self._position)
+            _check_characters(self._text[self._position : end], at)
+        except json.JSONDecodeError as error:
+            raise self.fail(error.msg, max(error.pos, self._position)) from error
+        except (ValueError, RecursionError) as error:
+            raise _broken(error, self._path, at.line or 1) from error
+        self._position = self._after_space(end)
+        return at, value
+
+    def separate(self, close: str) -> None:
+        """Pass over the comma between two members of a list or object, if this is not its end."""
+        if self.take(","):
+            if self.sees(close):
+                raise self.fail("Illegal trailing comma before end of " + ("array" if close == "]" else "object"))
+        elif not self.sees(close):
+            raise self.fail("Expecting ',' delimiter")
+
+    def items(self) -> Iterator[tuple[Location, Any]]:
+        """The items of a list whose bracket is passed over already."""
+        while not self.take("]"):
+            yield self.value()
+            self.separate("]")
+
+    def end(self) -> None:
+        """Refuse whatever follows."""
+        if not self.ended:
+            raise self.fail("Extra data")
+
+
 def json_items(path: Path) -> Iterator[tuple[Location, Any]]:
     """The items of a file that is one JSON list, each with the line it begins on.
 
     Raises:
         DataError: as `text_lines`, or the file is not a JSON list.
     """
-    text = "\n".join(line for _, line in text_lines(path))
-    decoder = json.JSONDecoder()
-    line, counted = 1, 0
-
-    def skip(position: int) -> int:
-        match = _SPACE.match(text, position)
-        assert match is not None  # the pattern matches the empty string
-        return match.end()
-
-    def place(position: int) -> tuple[int, int]:
-        nonlocal line, counted
-        line, counted = line + text.count("\n", counted, position), position
-        return line, position - (text.rfind("\n", 0, position) + 1) + 1
-
-    def fail(position: int, reason: str) -> DataError:
-        return DataError(
-            "broken-json", "not valid JSON: {reason}", at=Location.of(path, *place(position)), reason=reason
-        )
-
-    position = skip(0)
-    if position == len(text):
+    file = _Json(path)
+    if file.ended:
         return
-    if text[position] != "[":
+    if not file.sees("["):
         raise DataError(
             "not-a-list",
             "the file is not a JSON list",
-            at=Location.of(path, *place(position)),
+            at=file.place(),
             fix="export it as JSON: one list of all items",
         )
-    position = skip(position + 1)
-    while text[position : position + 1] != "]":
-        at = Location.of(path, place(position)[0])
-        try:
-            value, end = decoder.raw_decode(text, position)
-            _check_characters(text[position:end], at)
-        except json.JSONDecodeError as error:
-            raise fail(max(error.pos, position), error.msg) from error
-        except (ValueError, RecursionError) as error:
-            raise _broken(error, path, at.line or 1) from error
-        yield at, value
-        position = skip(end)
-        if text[position : position + 1] == ",":
-            position = skip(position + 1)
-            if text[position : position + 1] == "]":
-                raise fail(position, "Illegal trailing comma before end of array")
-        elif text[position : position + 1] != "]":
-            raise fail(position, "Expecting ',' delimiter")
-    if skip(position + 1) != len(text):
-        raise fail(skip(position + 1), "Extra data")
+    file.take("[")
+    yield from file.items()
+    file.end()
+
+
+def json_member(path: Path, key: str) -> Iterator[tuple[Location, Any]]:
+    """The items of the list that is member `key` of a file with one JSON object, each with the line it begins on.
+
+    Raises:
+        DataError: as `text_lines`, or the file is not an object with such a list.
+    """
+    file = _Json(path)
+    if file.ended:
+        return
+    at, found = file.place(), False
+    if not file.take("{"):
+        raise DataError("not-an-object", "the file is not a JSON object with the list {key!r}", at=at, key=key)
+    while not file.take("}"):
+        place, name = file.value()
+        if not isinstance(name, str) or not file.take(":"):
+            raise DataError("broken-json", "not valid JSON: {reason}", at=place, reason="Expecting a name and ':'")
+        if name == key and file.take("["):
+            found = True
+            yield from file.items()
+        else:
+            file.value()
+        file.separate("}")
+    file.end()
+    if not found:
+        raise DataError("missing-field", "the object has no list {key!r}", at=at, key=key)
+
+
+def json_rows(path: Path) -> Iterator[tuple[Location, Any]]:
+    """The objects of a JSON lines file, or the items of a file that is one JSON list.
+
+    Raises:
+        DataError: as `json_objects` and `json_items`.
+    """
+    return json_items(path) if is_json_list(path) else json_objects(path)
+
+
+def is_json_list(path: Path) -> bool:
+    """Whether a JSON file is one list, and not an object on each line."""
+    first = next((line for _, line in text_lines(path) if line.strip()), "")
+    return first.lstrip().startswith("[")
 
 
 def kind(value: Any) -> str:

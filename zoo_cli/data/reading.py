@@ -1,4 +1,5 @@
-"""Reading comprehension: SQuAD's JSON (CMRC 2018, DRCD, DuReader-robust), C3, ChID, multiple choice as JSON lines."""
+"""Questions and choices: SQuAD's JSON (CMRC 2018, DRCD, DuReader-robust), C3, ChID, CAIL 2019's similar cases, UTC, and
+multiple choice as JSON lines."""
 
 from __future__ import annotations
 
@@ -7,12 +8,12 @@ import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from zoo_cli.base.errors import DataError, Location
-from zoo_cli.data.examples import ChoiceExample, QuestionExample, Span
-from zoo_cli.data.lines import field, json_items, json_objects, kind, text_lines
-from zoo_cli.recipe.schema import Section
+from zoo_cli.data.examples import ChoiceExample, OptionExample, QuestionExample, Span
+from zoo_cli.data.formats import ChidOptions, NoOptions, SquadOptions
+from zoo_cli.data.lines import field, json_items, json_member, json_rows, kind, text_lines
 
 logger = logging.getLogger(__name__)
 
@@ -21,20 +22,6 @@ BLANK = "#idiom#"
 
 _BLANKS = re.compile(r"#idiom\d*#")
 _OTHER_BLANK = "____"
-
-
-class SquadOptions(Section):
-    """Options of SQuAD-style files."""
-
-    wrong_offsets: Literal["repair", "error"] = "repair"
-    """An answer that does not stand where `answer_start` says is looked for nearby (`repair`) or is an error."""
-
-
-class ChidOptions(Section):
-    """Options of ChID files."""
-
-    answers: str | None = None
-    """JSON file that maps each blank (`#idiom000378#`) to the index of its idiom, as CLUE ships them apart."""
 
 
 def read_squad(path: Path, options: SquadOptions) -> Iterator[QuestionExample]:
@@ -46,9 +33,8 @@ def read_squad(path: Path, options: SquadOptions) -> Iterator[QuestionExample]:
     Raises:
         DataError: the file is not of that format, or (`wrong_offsets: error`) an offset is wrong (`bad-offset`).
     """
-    at = Location.of(path)
     moved = absent = 0
-    for article in field(_json(path), "data", list, at):
+    for at, article in json_member(path, "data"):
         for paragraph in field(article, "paragraphs", list, at):
             context = field(paragraph, "context", str, at)
             for row in field(paragraph, "qas", list, at):
@@ -110,7 +96,7 @@ def _json(path: Path) -> Any:
         raise DataError("broken-json", "the JSON is nested too deeply", at=Location.of(path)) from error
 
 
-def read_c3(path: Path, options: Section) -> Iterator[ChoiceExample]:
+def read_c3(path: Path, options: NoOptions) -> Iterator[ChoiceExample]:
     """Questions of C3: a list of ``[[line of the dialogue or text, ...], [question, ...], id]``.
 
     Raises:
@@ -147,7 +133,7 @@ def read_chid(path: Path, options: ChidOptions) -> Iterator[ChoiceExample]:
     if not isinstance(answers, dict):
         place = Location.of(options.answers or path)
         raise DataError("wrong-type", "expected an object, found {found}", at=place, found=kind(answers))
-    for at, row in json_objects(path):
+    for at, row in json_rows(path):
         content = field(row, "content", (str, list), at)
         choices = _strings(field(row, "candidates", list, at), "'candidates'", at)
         for text in _strings([content] if isinstance(content, str) else content, "'content'", at):
@@ -167,15 +153,16 @@ def _chid_name(row: dict[str, Any], blank: re.Match[str]) -> str | None:
     return str(row["id"]) if "id" in row else None
 
 
-def read_choices(path: Path, options: Section) -> Iterator[ChoiceExample]:
-    """``{"context", "question", "choices": [...], "answer"}`` lines; the answer is an index or one of the choices.
+def read_choices(path: Path, options: NoOptions) -> Iterator[ChoiceExample]:
+    """``{"context", "question", "choices": [...], "answer"}`` lines, or one JSON list of such; the answer is an index or
+    one of the choices.
 
     `context` or `question` may be missing, and so may `answer` and `id`.
 
     Raises:
         DataError: a line is not of that form, or its answer is not among the choices (`bad-answer`).
     """
-    for at, row in json_objects(path):
+    for at, row in json_rows(path):
         choices = _strings(field(row, "choices", list, at), "'choices'", at)
         yield ChoiceExample(
             field(row, "context", str, at, ""),
@@ -185,6 +172,49 @@ def read_choices(path: Path, options: Section) -> Iterator[ChoiceExample]:
             str(row["id"]) if "id" in row else None,
             at,
         )
+
+
+def read_cail_scm(path: Path, options: NoOptions) -> Iterator[ChoiceExample]:
+    """``{"A", "B", "C", "label"}`` lines of CAIL 2019's similar case matching: is B or C more like A?
+
+    `label` is ``"B"`` or ``"C"`` and may be missing.
+
+    Raises:
+        DataError: a line is not of that form, or has another label (`bad-answer`).
+    """
+    for at, row in json_rows(path):
+        text, *choices = (field(row, key, str, at) for key in "ABC")
+        label = row.get("label")
+        if label not in ("B", "C", None):
+            raise DataError("bad-answer", "the label is {label!r}, neither 'B' nor 'C'", at=at, label=label)
+        yield ChoiceExample(text, "", choices, None if label is None else "BC".index(label), source=at)
+
+
+def read_utc(path: Path, options: NoOptions) -> Iterator[OptionExample]:
+    """PaddleNLP's ``{"text_a", "text_b", "choices": [...], "labels": [numbers]}`` lines.
+
+    `text_b` may be missing or empty, `labels` may be one number or missing; PaddleNLP does not read `question` either.
+
+    Raises:
+        DataError: a line is not of that form, or a label is not the number of a choice (`bad-answer`).
+    """
+    for at, row in json_rows(path):
+        choices = _strings(field(row, "choices", list, at), "'choices'", at)
+        labels = row.get("labels")
+        if labels is not None:
+            labels = [_number(value, choices, at) for value in (labels if isinstance(labels, list) else [labels])]
+        pair = field(row, "text_b", str, at, "") or None
+        yield OptionExample(
+            field(row, "text_a", str, at), pair, choices, labels, str(row["id"]) if "id" in row else None, at
+        )
+
+
+def _number(value: Any, choices: list[str], at: Location) -> int:
+    if type(value) is int and 0 <= value < len(choices):
+        return value
+    raise DataError(
+        "bad-answer", "the label {value!r} is not the number of one of {count} choices", at=at, value=value, count=len(choices)
+    )
 
 
 def _strings(values: Any, what: str, at: Location) -> list[str]:

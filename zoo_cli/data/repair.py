@@ -187,7 +187,7 @@ def fix_file(
         )
     result = Repair()
     examples = read(source, format, parsed, strict=False)
-    if not entry.line_based:
+    if entry.layout == "list":
         items = []
         for (_, item), example in zip(json_items(source), examples, strict=True):
             items.append(_patched(item, example, result))

@@ -20,7 +20,7 @@ from zoo_cli.base.errors import DataError, Location, UsageError
 from zoo_cli.base.files import atomic_file, write_json
 from zoo_cli.data.examples import TextExample
 from zoo_cli.data.formats import CsvOptions
-from zoo_cli.data.lines import byte_lines, json_items
+from zoo_cli.data.lines import byte_lines, is_json_list, json_items
 from zoo_cli.data.readers import find_format, parse_options, read
 from zoo_cli.recipe.schema import Section
 
@@ -103,7 +103,7 @@ def split_file(
 ) -> dict[str, int]:
     """Cut a file into parts of the same format.
 
-    Rows of line-based formats are copied byte for byte (without a byte order mark; a missing last line end is added);
+    Rows that are lines are copied byte for byte (without a byte order mark; a missing last line end is added);
     a header goes to every part. Beside the parts, `sample_index.json` says which rows went where, as PaddleNLP's
     converter writes it (``{"train_ids": [...], ...}``, rows counted from 0).
 
@@ -120,13 +120,16 @@ def split_file(
         Rows of each part.
 
     Raises:
-        UsageError: the sizes do not fit, or the format has no classes to stratify by.
+        UsageError: the sizes do not fit, the format has no classes to stratify by, or its rows cannot be parted.
         DataError: the file cannot be read.
     """
     source, folder = Path(path), Path(output)
     entry, parsed = find_format(format), parse_options(format, options)
     if stratify and entry.example != "TextExample":
         raise UsageError("bad-split", "rows of the format {format} have no class to stratify by", format=format)
+    if entry.layout == "tree":
+        raise UsageError("bad-split", "files of the format {format} cannot be cut between rows", format=format)
+    by_lines = entry.layout == "lines" or (entry.layout == "rows" and not is_json_list(source))
     starts: list[int] = []
     labels: list[Any] = []
     for example in read(source, format, parsed, strict=False):
@@ -136,15 +139,15 @@ def split_file(
         if isinstance(example, TextExample):
             label = example.label
             labels.append(tuple(sorted(label)) if isinstance(label, list) else label)
-    items = [] if entry.line_based else [item for _, item in json_items(source)]
-    sizes = allot(len(starts) if entry.line_based else len(items), list(parts.values()))
+    items = [] if by_lines else [item for _, item in json_items(source)]
+    sizes = allot(len(starts) if by_lines else len(items), list(parts.values()))
     rows = assign(sizes, seed, labels if stratify else None)
     suffix = Path(source.name.removesuffix(".gz")).suffix or ".txt"
     targets = [folder / f"{name}{suffix}" for name in parts]
     if any(target.resolve() == source.resolve() for target in targets):
         raise UsageError("bad-split", "a part would overwrite the file itself", fix="name another output folder")
     owner = {row: part for part, chosen in enumerate(rows) for row in chosen}
-    if entry.line_based:
+    if by_lines:
         has_header = isinstance(parsed, CsvOptions) and starts[0] > 1
         _copy_lines(source, targets, starts, owner, has_header, "\n" if entry.example == "TaggedTokens" else "")
     else:

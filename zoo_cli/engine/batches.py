@@ -18,7 +18,7 @@ from zoo_cli.recipe.schema import TrainSection
 
 Arrays = dict[str, np.ndarray]
 Pad = Callable[[Sequence[Arrays]], Arrays]
-"""From features to one batch: `zoo_cli.data.batching.pad` with a task's padding bound to it."""
+"""From features to one batch: `zoo_cli.tasks.base.Task.stack`."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class FeatureBatches:
         shuffle: bool = True,
     ) -> None:
         self._features = features
-        self._lengths = features.lengths()
+        self._shapes = features.shapes()
         self._options = options
         self._pad = pad
         self._sources = sources
@@ -79,10 +79,10 @@ class FeatureBatches:
     def plan(self, epoch: int) -> list[np.ndarray]:
         options = self._options
         size = options.batch_size if options.batch_tokens is None else None
-        return epoch_batches(self._lengths, options.seed, epoch, size, options.batch_tokens, shuffle=self._shuffle)
+        return epoch_batches(self._shapes, options.seed, epoch, size, options.batch_tokens, shuffle=self._shuffle)
 
     def load(self, epoch: int, indices: np.ndarray) -> Batch:
-        return Batch(self._pad(self._features.take(indices)), int(self._lengths[indices].sum()))
+        return Batch(self._pad(self._features.take(indices)), int(self._shapes[indices].prod(axis=1).sum()))
 
     def describe(self, indices: np.ndarray) -> list[str]:
         if self._sources is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from contextlib import AbstractContextManager, nullcontext
 
@@ -23,18 +22,8 @@ def use_device(device: str) -> None:
     """
     kind, numbers = parse_device(device)
     prepare_paddle(device)
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    try:
-        import paddle
-    except ImportError as error:
-        raise PlatformError(
-            "no-paddle",
-            "PaddlePaddle cannot be imported: {reason}",
-            fix="install it with: pip install 'zoo-cli[all]'",
-            reason=str(error),
-        ) from error
-    root.handlers[:], root.level = handlers, level  # the import makes all logging appear on standard error
+    import paddle
+
     if kind == "cpu":
         # Somebody may have imported paddle before the environment was set.
         strided = os.environ["FLAGS_use_stride_kernel"]  # noqa: SIM112  paddle's spelling

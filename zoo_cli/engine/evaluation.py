@@ -25,10 +25,19 @@ class Evaluation:
         task: encodes examples and counts scores.
         examples: gold examples.
         options: `batch_size` and `batch_tokens` are read.
+        tune: let the task choose its thresholds by these examples, see `Task.tune`.
     """
 
-    def __init__(self, model: paddle.nn.Layer, task: Task[Any], examples: Iterable[Any], options: TrainSection) -> None:
+    def __init__(
+        self,
+        model: paddle.nn.Layer,
+        task: Task[Any],
+        examples: Iterable[Any],
+        options: TrainSection,
+        tune: bool = False,
+    ) -> None:
         self._task = task
+        self._tune = tune
         self._predictor = Predictor(model, task, options.batch_size, options.batch_tokens)
         self._examples = [(ex, task.encode(ex, training=False)) for ex in task.adapt(examples, training=False)]
 
@@ -54,6 +63,8 @@ class Evaluation:
             answers = iter(outputs)
             for example, own in window:
                 metrics.add(example, own, list(islice(answers, len(own))))
+        if self._tune:
+            self._task.tune(metrics)
         scores = dict(metrics.result())
         return {"loss": loss / labels, **scores} if labels else scores
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from zoo_cli.base.errors import DataError
-from zoo_cli.data.batching import pad
 from zoo_cli.data.dataset import FeatureStore
 from zoo_cli.engine.batches import FeatureBatches
 from zoo_cli.engine.distributed import World
@@ -77,11 +75,10 @@ def finetune(
     if not len(encoded.features):
         raise DataError("no-training-data", "the training files hold nothing to learn from", fix="look at data.train")
     options = loaded.recipe.train
-    stack = partial(pad, padding=assembly.task.padding)
-    batches = FeatureBatches(encoded.features, options, stack, encoded.sources)
+    batches = FeatureBatches(encoded.features, options, assembly.task.stack, encoded.sources)
     evaluate = None
     if parts.get("dev"):
-        evaluate = Evaluation(assembly.model, assembly.task, parts["dev"], options)
+        evaluate = Evaluation(assembly.model, assembly.task, parts["dev"], options, tune=True)
     logger.info("%d training features, %d development examples", len(encoded.features), len(parts.get("dev", ())))
     run = open_run(folder, to_yaml(loaded, defaults=True, origins=False), resume=resume, force=force)
     result = train(

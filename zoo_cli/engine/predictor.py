@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import paddle
 
-from zoo_cli.data.batching import pad, plan_batches, unpad
+from zoo_cli.data.batching import plan_batches
 from zoo_cli.engine.batches import Arrays
 from zoo_cli.engine.guards import explain_memory
 from zoo_cli.engine.objectives.base import to_tensors
@@ -50,9 +50,9 @@ class Predictor:
             MemoryLimitError: memory did not suffice (`out-of-memory`).
         """
         self._model.eval()
-        lengths = np.array([len(feature["input_ids"]) for feature in features], np.int64)
-        for indices in plan_batches(lengths, *self._limits):
-            batch = pad([features[index] for index in indices], self._task.padding)
+        shapes = np.array([feature["input_ids"].shape for feature in features], np.int64)
+        for indices in plan_batches(shapes, *self._limits):
+            batch = self._task.stack([features[index] for index in indices])
             with paddle.no_grad(), explain_memory(batch):
                 result = self._model(**to_tensors(batch))
             yield indices, batch, result
@@ -60,6 +60,5 @@ class Predictor:
     def rows(self, result: Any, features: Sequence[Feature]) -> list[Outputs]:
         """The task's outputs of each feature of a batch, copied, so that the batch can be freed."""
         arrays = {name: getattr(result, name).numpy() for name in self._task.output_names}
-        lengths = [len(feature["input_ids"]) for feature in features]
-        rows = unpad(arrays, lengths, self._task.sequence_outputs)
+        rows = self._task.unstack(arrays, [feature["input_ids"].shape[-1] for feature in features])
         return [{name: array.copy() for name, array in row.items()} for row in rows]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import paddle
 from paddle import nn
@@ -13,6 +13,8 @@ from zoo_cli.registry import family, family_of, resolve
 
 if TYPE_CHECKING:
     from zoo_cli.models.loading import LoadReport
+
+Weights = TypeVar("Weights")
 
 
 class Model(nn.Layer):
@@ -51,6 +53,10 @@ class Model(nn.Layer):
         A tied weight exists once here; files may name it several times, or by any of its names only.
         """
         return {}
+
+    def own_weights(self, weights: Mapping[str, Weights]) -> Mapping[str, Weights]:
+        """The weights of a file that are for this model, under their names here. Others are left in place."""
+        return weights
 
     def spread(self, name: str) -> float:
         """Standard deviation from which the linear or embedding weight of that name is drawn."""
@@ -91,3 +97,6 @@ class HeadModel(Model):
     @property
     def backbone(self) -> Model:
         return getattr(self, self.prefix)
+
+    def own_weights(self, weights: Mapping[str, Weights]) -> Mapping[str, Weights]:
+        return self.backbone.own_weights(weights)

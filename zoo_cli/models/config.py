@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -135,6 +135,20 @@ class ModelConfig(BaseModel):
         """Dropout probability in front of a classification head."""
         return self.hidden_dropout_prob if self.classifier_dropout is None else self.classifier_dropout
 
+    @property
+    def state_shapes(self) -> dict[str, tuple[int, ...]]:
+        """What a call hands to the next one on the same text: name -> shape without the batch axis.
+
+        Each is a float input of the model, zeros at first, and a field of its result. Empty unless the family reads a
+        text in several segments.
+        """
+        return {}
+
+    @property
+    def token_logits(self) -> dict[int, float]:
+        """Logits that certain tokens always get in text generation: how a family bars its special tokens."""
+        return {}
+
     def layer_sizes(self, index: int) -> LayerSizes:
         """Sizes of layer `index`, counted from 0."""
         return LayerSizes(
@@ -150,7 +164,10 @@ class ModelConfig(BaseModel):
         return self.model_dump(mode="json", exclude_none=True)
 
 
-def parse(cls: type[ModelConfig], values: Mapping[str, Any], at: Location | None = None) -> ModelConfig:
+Config = TypeVar("Config", bound=ModelConfig)
+
+
+def parse(cls: type[Config], values: Mapping[str, Any], at: Location | None = None) -> Config:
     """Check configuration keys.
 
     Args:

@@ -97,16 +97,28 @@ class MultipleChoice(HeadModel):
         self.dropout = nn.Dropout(config.head_dropout)
         self.classifier = nn.Linear(config.hidden_size, 1)
 
+    def pooled(self, base: ModelOutput) -> Tensor:
+        """One vector [n, H] for each of n texts."""
+        return base.pooler_output
+
     def forward(self, input_ids: Tensor, *, labels: Tensor | None = None, **inputs: Any) -> ModelOutput:
         """Inputs are [B, choices, S]; `logits` [B, choices]; with `labels` [B] also `loss`."""
         flat = {
             name: value.flatten(0, 1) if getattr(value, "ndim", 0) == 3 else value for name, value in inputs.items()
         }
         base = self.backbone(input_ids.flatten(0, 1), **flat)  # [B * choices, S]
-        scores = self.classifier(self.dropout(base.pooler_output))  # [B * choices, 1]
+        scores = self.classifier(self.dropout(self.pooled(base)))  # [B * choices, 1]
         logits = scores.reshape(paddle.shape(input_ids)[:2])  # [B, choices]
         loss = None if labels is None else cross_entropy(logits, labels)
         return head_output(base, loss=loss, logits=logits)
+
+
+def vocabulary_scores(hidden: Tensor, embedding: Tensor) -> Tensor:
+    """Products of hidden states [..., H] with each row of the word embedding table [V, H]: [..., V]."""
+    if paddle.in_dynamic_mode() and hidden.ndim == 2 and 6 < hidden.shape[0] < 16:
+        # The usual order makes MKL read the table once for every three rows: 21 ms for 8 rows of 512 and 30,000 tokens.
+        return paddle.matmul(embedding, hidden, transpose_y=True).transpose([1, 0])  # 14 ms
+    return paddle.matmul(hidden, embedding, transpose_y=True)
 
 
 class LMHead(nn.Layer):
@@ -137,7 +149,7 @@ class LMHead(nn.Layer):
         if masked_positions is not None:
             hidden = hidden.flatten(0, 1).gather(masked_positions)  # [n, H]
         hidden = self.layer_norm(self.activation(self.transform(hidden)))
-        return paddle.matmul(hidden, embedding, transpose_y=True) + self.decoder_bias
+        return vocabulary_scores(hidden, embedding) + self.decoder_bias
 
 
 class MaskedLM(HeadModel):

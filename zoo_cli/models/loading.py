@@ -174,7 +174,7 @@ def load_weights(model: Model, weights: Mapping[str, np.ndarray], at: Location |
     found: dict[str, np.ndarray] = {}
     extra: dict[str, np.ndarray] = {}
     unexpected: list[str] = []
-    for given, value in weights.items():
+    for given, value in model.own_weights(weights).items():
         name = _fitting_name(given, model.prefix, {*parameters, *aliases})
         if name is None:
             unexpected.append(given)

@@ -28,7 +28,7 @@ class ModelOutput:
         seq_relationship_logits: [B, 2].
         last_hidden_state: [B, S, H].
         pooler_output: [B, H].
-        memories: one [B, M, H] for each layer, for the next segment of the document.
+        memories: [B, L, M, H], what each layer remembers for the next segment of the text.
         past_key_values: one (k, v) for each layer.
         hidden_states: L + 1 tensors [B, S, H], the embedding output first.
         attentions: L tensors [B, A, S, S], after the softmax.
@@ -45,7 +45,7 @@ class ModelOutput:
     seq_relationship_logits: Tensor | None = None
     last_hidden_state: Tensor | None = None
     pooler_output: Tensor | None = None
-    memories: Sequence[Tensor] | None = None
+    memories: Tensor | None = None
     past_key_values: Sequence[Cache] | None = None
     hidden_states: Sequence[Tensor] | None = None
     attentions: Sequence[Tensor] | None = None

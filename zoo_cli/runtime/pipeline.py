@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from zoo_cli.data.batching import pad, plan_batches, unpad
+from zoo_cli.data.batching import plan_batches
 from zoo_cli.tasks.base import Feature, Outputs, Task, answer_all
 
 Forward = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
 """A back end: padded inputs [B, S] by name in, the task's outputs [B, ...] by name out."""
 
-DEFAULT_BATCH_TOKENS = 4096
+DEFAULT_BATCH_TOKENS = 1024
 
 
 class Runner:
@@ -33,9 +33,9 @@ class Runner:
 
     def __call__(self, features: Sequence[Feature]) -> list[Outputs]:
         """Outputs of each feature, in order, without padding."""
-        lengths = [feature["input_ids"].shape[-1] for feature in features]
+        shapes = np.array([feature["input_ids"].shape for feature in features], np.int64)
         results: list[Outputs] = [{}] * len(features)
-        for rows in plan_batches(lengths, batch_tokens=self.batch_tokens):
+        for rows in plan_batches(shapes, batch_tokens=self.batch_tokens):
             for row, part in zip(rows, self.one_batch([features[row] for row in rows]), strict=True):
                 results[row] = part
         return results
@@ -43,9 +43,8 @@ class Runner:
     def one_batch(self, features: Sequence[Feature]) -> list[Outputs]:
         """Outputs of features that are computed together, whatever their lengths."""
         inputs = [{name: feature[name] for name in self.task.inputs} for feature in features]
-        outputs = self.forward(pad(inputs, self.task.padding))
-        lengths = [feature["input_ids"].shape[-1] for feature in features]
-        return unpad(outputs, lengths, self.task.sequence_outputs)
+        outputs = self.forward(self.task.stack(inputs))
+        return self.task.unstack(outputs, [feature["input_ids"].shape[-1] for feature in features])
 
 
 class Pipeline:

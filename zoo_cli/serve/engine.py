@@ -4,10 +4,10 @@
                                      ^                                                        |
                                      +------------------- outputs of a job -------------------+
 
-The preparation thread runs the task's Python: it tokenises new inputs and makes answers, or the next stage's features, of
-outputs. It is one thread, since Python would not run two at once and tokenizers need not be shared. The compute threads
-only pad, run the model (which needs no interpreter lock) and cut the outputs apart. A free compute thread takes what is
-waiting and never waits for a batch to fill up.
+The preparation thread runs the task's Python: it tokenises new inputs and makes answers, or the next stage's features,
+of outputs. It is one thread, since Python would not run two at once and tokenizers need not be shared. The compute
+threads only pad, run the model (which needs no interpreter lock) and cut the outputs apart. A free compute thread takes
+what is waiting and never waits for a batch to fill up.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import logging
 import queue
 import threading
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -27,7 +26,7 @@ from zoo_cli.recipe.schema import ServeLimits
 from zoo_cli.runtime.pipeline import Runner
 from zoo_cli.serve.jobs import Job, out_of_time
 from zoo_cli.serve.metrics import ModelMetrics
-from zoo_cli.serve.refusals import Refusal, refusal_of
+from zoo_cli.serve.refusals import Refusal, refusal_of, report
 from zoo_cli.serve.waiting import Row, WaitingRows
 from zoo_cli.tasks.base import Outputs, Task
 
@@ -101,9 +100,7 @@ class Engine:
         if self.items + count <= self.limits.queue_items and self._waiting.tokens < self.limits.queue_tokens:
             return
         wait = self.items / self._speed if self._speed else 1.0
-        raise Refusal(
-            "queue-full", "the server has more work than it can do", retry_after=max(1, min(60, round(wait)))
-        )
+        raise Refusal("queue-full", "the server has more work than it can do", retry_after=max(1, min(60, round(wait))))
 
     def _left(self, future: asyncio.Future[Any]) -> None:
         self.items -= 1
@@ -140,7 +137,7 @@ class Engine:
             try:
                 self._advance(job)
             except Exception as error:
-                self._report(error, "an input could not be prepared")
+                report(_log, error, "an input could not be prepared")
                 job.refuse(_fault())
             self.metrics.stages[stage].observe(time.perf_counter() - begin)
 
@@ -174,7 +171,7 @@ class Engine:
             try:
                 self._compute(runner, rows)
             except Exception as error:
-                self._report(error, "a compute worker failed and starts again")
+                report(_log, error, "a compute worker failed and starts again")
                 self.metrics.restarts.inc()
                 runner = make_runner()
                 self._compute_one_by_one(runner, rows)
@@ -201,7 +198,7 @@ class Engine:
             try:
                 outputs = runner.one_batch([row.feature])
             except Exception as error:
-                self._report(error, "an input could not be computed")
+                report(_log, error, "an input could not be computed")
                 row.job.refuse(_fault())
             else:
                 self._hand_back([row], outputs)
@@ -209,11 +206,6 @@ class Engine:
     def _hand_back(self, rows: Sequence[Row], outputs: Sequence[Outputs]) -> None:
         for job in self._waiting.deliver(rows, outputs):
             self._work.put((_FINISH, next(self._order), job))
-
-    def _report(self, error: Exception, what: str) -> None:
-        """Log where it happened, without the message, which may quote the client's text."""
-        places = "".join(traceback.format_tb(error.__traceback__))
-        _log.error("%s: %s\n%s", what, type(error).__name__, places)
 
 
 def _fault() -> Refusal:

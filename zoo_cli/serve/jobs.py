@@ -16,8 +16,8 @@ from zoo_cli.tasks.base import Feature, Outputs, Steps, Task
 class Job:
     """One input: a conversation between its task and the model.
 
-    It is handed from thread to thread: the event loop makes it, the preparation thread advances it, compute threads fill
-    `outputs` (under the lock of the waiting rows), and the event loop gets its future.
+    It is handed from thread to thread: the event loop makes it, the preparation thread advances it, compute threads
+    fill `outputs` (under the lock of the waiting rows), and the event loop gets its future.
 
     Args:
         task: answers it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -34,10 +35,9 @@ def memory_in_use() -> int:
 
 def _peak_of(work: Callable[[], Any]) -> int:
     """Most bytes of this process in memory while `work` runs."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from what is in use
-    except OSError:
-        pass  # not allowed here: then the peak is that of the process so far, which is no less
+    # The peak starts again from what is in use; where that is not allowed it is the process's own, which is no less.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
     work()
     return _status("VmHWM")
 
@@ -50,14 +50,10 @@ def memory_limit(cgroups: Path = Path("/sys/fs/cgroup")) -> int | None:
     """
     found = []
     for name in ("memory.max", "memory/memory.limit_in_bytes"):
-        try:
+        with contextlib.suppress(OSError, ValueError):  # there is no such file, or it says "max"
             found.append(int((cgroups / name).read_text()))
-        except (OSError, ValueError):  # there is no such file, or it says "max"
-            continue
-    try:
+    with contextlib.suppress(OSError, ValueError, IndexError):
         found.append(int(Path("/proc/meminfo").read_text().split()[1]) * 1024)
-    except (OSError, ValueError, IndexError):
-        pass
     return min(found) * 9 // 10 if found else None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import traceback
 from typing import Any
 
 from zoo_cli.base.errors import ZooError
@@ -75,3 +77,9 @@ def refusal_of(error: ZooError) -> Refusal:
     field = error.values.get("path") or error.values.get("place")
     message = error.message + (f" ({error.fix})" if error.fix else "")
     return Refusal(error.code, "{reason}", field=field, reason=message)
+
+
+def report(log: logging.Logger, error: Exception, what: str) -> None:
+    """Log a fault with the places it went through, but without its message, which may quote a client's text."""
+    places = "".join(traceback.format_tb(error.__traceback__))
+    log.error("%s: %s\n%s", what, type(error).__name__, places)

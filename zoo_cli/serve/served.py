@@ -193,9 +193,7 @@ class ServedModel:
         if not jobs:
             return
         futures = [job.future for job in jobs]
-        await asyncio.wait(
-            futures, timeout=deadline - time.monotonic(), return_when=asyncio.FIRST_EXCEPTION
-        )
+        await asyncio.wait(futures, timeout=deadline - time.monotonic(), return_when=asyncio.FIRST_EXCEPTION)
         for future, place in zip(futures, places, strict=True):
             if future.done() and (error := future.exception()):
                 raise error.within(place) if isinstance(error, Refusal) else error
@@ -204,16 +202,18 @@ class ServedModel:
 
     def _check_sizes(self, values: Sequence[Any], places: Sequence[str]) -> None:
         limits = self.limits
-        if len(values) > limits.items:
+        most = min(limits.items, limits.queue_items)
+        if len(values) > most:
             raise Refusal(
                 "too-many-items",
                 "the request has {count} inputs; {most} are allowed",
                 field=places[0].partition("[")[0],
                 count=len(values),
-                most=limits.items,
+                most=most,
             )
         for value, place in zip(values, places, strict=True):
-            size = sum(map(len, strings(value)))
+            texts = list(strings(value))
+            size = sum(map(len, texts))
             if size > limits.characters:
                 raise Refusal(
                     "too-many-characters",
@@ -222,6 +222,8 @@ class ServedModel:
                     size=size,
                     most=limits.characters,
                 )
+            if not all(map(_is_unicode, texts)):
+                raise Refusal("bad-text", "the text holds half of a surrogate pair", field=place)
             names = sum(1 for _ in strings(value.get("schema"))) if isinstance(value, dict) else 0
             if names > limits.schema_names:
                 raise Refusal(
@@ -276,6 +278,14 @@ def merged_limits(common: ServeLimits, own: ServeLimits | None) -> ServeLimits:
     if own is None:
         return common
     return common.model_copy(update={name: getattr(own, name) for name in own.model_fields_set})
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def strings(value: Any) -> Iterator[str]:

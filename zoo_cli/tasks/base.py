@@ -2,7 +2,8 @@
 
 Training, evaluation, prediction, export and the server all call these methods, so an answer cannot depend on where it is
 computed. A task never sees a batch: it makes one *feature* for each sequence the model has to read and gets back that
-sequence's outputs without padding. Batching belongs to the caller (`zoo_cli.data.batching`).
+sequence's outputs without padding. Which of them go into one batch is the caller's choice (`zoo_cli.data.batching`);
+how they are put together and cut apart again is `Task.stack` and `Task.unstack`.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from pydantic import BaseModel
 
 from zoo_cli.base.errors import ArtifactError, Location
 from zoo_cli.base.files import read_json, write_json
+from zoo_cli.data.batching import pad, unpad
 from zoo_cli.registry import resolve, task
 from zoo_cli.tokenizers.base import Tokenizer
 
 Feature = dict[str, np.ndarray]
-"""One sequence for the model: input name -> int64 array [S] (a label may also be a scalar or a float array)."""
+"""One sequence for the model: input name -> int64 array [S], or [C, S] for the C choices of a question. Labels may have
+other shapes, and be floats."""
 
 Outputs = dict[str, np.ndarray]
 """What the model says of one feature: output name -> array without batch axis and padding, [S, ...] or [...]."""
@@ -57,6 +60,8 @@ class Task(ABC, Generic[Example]):
         name: key in `zoo_cli.registry.TASKS`.
         output_names: fields of the model's result that `steps` and `Metrics` need, in order.
         padding: input or label name -> value that fills up shorter rows (0 unless named).
+        square: input or label names whose last two axes are both the sequence.
+        fixed: input or label names without a sequence axis, such as a vector of classes.
         sequence_outputs: those of `output_names` whose first axis is the sequence (padding is cut from them).
     """
 
@@ -64,6 +69,8 @@ class Task(ABC, Generic[Example]):
     output_names: tuple[str, ...]
     sequence_outputs: frozenset[str] = frozenset()
     padding: Mapping[str, float] = {}
+    square: frozenset[str] = frozenset()
+    fixed: frozenset[str] = frozenset()
 
     def __init__(self, options: Any, tokenizer: Tokenizer, inputs: Sequence[str]) -> None:
         self.options = options
@@ -82,6 +89,21 @@ class Task(ABC, Generic[Example]):
     def model_config(self) -> dict[str, Any]:
         """Configuration keys that the task sets, e.g. ``num_labels`` and ``id2label``."""
         return {}
+
+    # -- batches ----------------------------------------------------------------------------------------------------
+
+    def stack(self, features: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        """Features as one batch, filled up to the same length: name -> array with the batch as first axis."""
+        return pad(features, self.padding, square=self.square, fixed=self.fixed)
+
+    def unstack(self, outputs: Mapping[str, np.ndarray], lengths: Sequence[int]) -> list[Outputs]:
+        """The outputs of each feature of a batch, without padding.
+
+        Args:
+            outputs: for each of `output_names` the model's array, with the batch as first axis.
+            lengths: number of tokens S of each feature.
+        """
+        return unpad(outputs, lengths, self.sequence_outputs)
 
     # -- training and evaluation ------------------------------------------------------------------------------------
 
@@ -109,6 +131,16 @@ class Task(ABC, Generic[Example]):
     @abstractmethod
     def metrics(self) -> Metrics[Example]:
         """A new, empty accumulator."""
+
+    def tune(self, metrics: Any) -> None:
+        """Set options to what is best for the development data, where the options ask for it.
+
+        Called after each evaluation in training, before its scores are read and the model is saved. Most tasks have
+        nothing to tune.
+
+        Args:
+            metrics: accumulator from `metrics` that counted the development examples.
+        """
 
     # -- prediction -------------------------------------------------------------------------------------------------
 

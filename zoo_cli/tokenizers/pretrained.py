@@ -52,7 +52,7 @@ class PretrainedTokenizer(UpstreamCalls, Tokenizer):
     Args:
         files: vocabulary files by their role (`vocab_file`, ...).
         config: entries of `tokenizer_config.json`; unknown ones are kept and written back by `save`.
-        added_tokens: id of tokens beyond the vocabulary, cut out of texts as a whole.
+        added_tokens: id of tokens, most of them beyond the vocabulary, that are cut out of texts as a whole.
 
     Raises:
         ArtifactError: the vocabulary lacks a special token that the tokenizer needs, or an added token has a bad id.
@@ -85,9 +85,10 @@ class PretrainedTokenizer(UpstreamCalls, Tokenizer):
         require_tokens(vocab, (self.special_tokens[name] for name in self.required_special_tokens), first_file)
         extra = map(token_text, self.config.get("additional_special_tokens") or [])
         self.additional_special_tokens = [token for token in extra if token]
-        self.added_tokens = self._number_added_tokens(added_tokens or {}, first_file)
+        self._listed_tokens = self._number_added_tokens(added_tokens or {}, first_file)
+        self.added_tokens = {token: index for token, index in self._listed_tokens.items() if token not in vocab}
         self._tokens = {index: token for token, index in (*vocab.items(), *self.added_tokens.items())}
-        self._unsplit = sorted({*self.all_special_tokens, *self.added_tokens}, key=len, reverse=True)
+        self._unsplit = sorted({*self.all_special_tokens, *self._listed_tokens}, key=lambda token: (-len(token), token))
         self.unsplit_pattern = re.compile("|".join(map(re.escape, self._unsplit)))
 
     def _number_added_tokens(self, added: Mapping[str, int], file: ResourceFile) -> dict[str, int]:
@@ -113,7 +114,7 @@ class PretrainedTokenizer(UpstreamCalls, Tokenizer):
         return numbered
 
     def __reduce__(self) -> tuple[type[Self], tuple[Any, ...]]:
-        return type(self), (self.files, self.config, self.added_tokens)
+        return type(self), (self.files, self.config, self._listed_tokens)
 
     def __len__(self) -> int:
         return max(self._tokens) + 1
@@ -281,6 +282,6 @@ class PretrainedTokenizer(UpstreamCalls, Tokenizer):
             if role in self.files:
                 with atomic_file(target / name) as partial:
                     partial.write_bytes(self.files[role].data)
-        if self.added_tokens:
-            write_json(target / ADDED_TOKENS_FILE, self.added_tokens)
+        if self._listed_tokens:
+            write_json(target / ADDED_TOKENS_FILE, self._listed_tokens)
         write_json(target / CONFIG_FILE, {**self.config, "tokenizer_class": type(self).__name__})

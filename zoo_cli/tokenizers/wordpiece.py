@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 from tokenizers.models import WordPiece
 
+from zoo_cli.base.errors import UsageError
 from zoo_cli.tokenizers.characters import ALONE, CODE_POINTS, DROP, EXPAND, WORD, character_table, is_cjk
 from zoo_cli.tokenizers.offsets import basic_normalize, search_offsets
 from zoo_cli.tokenizers.pieces import Pieces
@@ -163,19 +164,11 @@ class WordPieceTokenizer(PretrainedTokenizer):
         text = np.where(forms < CODE_POINTS, forms, _SPACE_CODE).astype("<u4").tobytes().decode("utf-32-le")
         words = [text[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
         cache = self._cache
-        try:
-            return [cache[word] for word in words]
-        except KeyError:
-            pass  # the usual case once the cache is warm is that every word is there
         if len(cache) > _CACHE_WORDS:
             cache = self._cache = {}
-        pieces = []
-        for word in words:
-            ids = cache.get(word)
-            if ids is None:
-                ids = cache[word] = tuple(token.id for token in self._wordpiece.tokenize(word))
-            pieces.append(ids)
-        return pieces
+        for word in set(words).difference(cache):
+            cache[word] = tuple(token.id for token in self._wordpiece.tokenize(word))
+        return [cache[word] for word in words]
 
     def tokenize(self, text: str) -> list[str]:
         return self.convert_ids_to_tokens(self.encode_pieces([text]).ids.tolist())
@@ -214,7 +207,12 @@ class ErnieTokenizer(WordPieceTokenizer):
         """Add a `##` form of every single CJK ideograph to the vocabulary, as whole-word masking needs it.
 
         The forms are appended in the order of their ideographs, and `save` writes them.
+
+        Raises:
+            UsageError: there are added tokens, whose ids the forms would take.
         """
+        if self.added_tokens:
+            raise UsageError("added-tokens", "the vocabulary cannot grow once there are added tokens")
         forms = [f"##{token}" for token in self.vocab if len(token) == 1 and is_cjk(token)]
         new = [form for form in forms if form not in self.vocab]
         following = len(self)

@@ -13,8 +13,8 @@ from zoo_cli.registry import FamilySpec
 class ErnieMConfig(ModelConfig):
     """Keys of ERNIE-M.
 
-    `intermediate_size` is always 4 times `hidden_size`, whatever a file says, as in PaddleNLP; other widths are given by
-    `layer_intermediate_sizes`.
+    `intermediate_size` is always 4 times `hidden_size`, whatever a file says, as in PaddleNLP; other widths are given
+    by `layer_intermediate_sizes`.
 
     Args:
         effective_layer_norm_eps: epsilon of every LayerNorm. PaddleNLP always uses 1e-5; Hugging Face follows its key

@@ -1,7 +1,7 @@
 """TinyBERT: Distilling BERT for Natural Language Understanding.
 
-Jiao et al., 2019, https://arxiv.org/abs/1909.10351. BERT with projections to the teacher's width, which only distillation
-uses. Question answering and multiple choice are in `zoo_cli.models.heads`.
+Jiao et al., 2019, https://arxiv.org/abs/1909.10351. BERT with projections to the teacher's width, which only
+distillation uses. Question answering and multiple choice are in `zoo_cli.models.heads`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,163 @@
+"""`zoo serve`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from zoo_cli.base.errors import UsageError
+from zoo_cli.cli import options
+
+if TYPE_CHECKING:
+    from zoo_cli.recipe.loading import LoadedRecipe
+    from zoo_cli.recipe.schema import ServeSection
+
+_ARGUMENTS = "[BUNDLE]... [KEY=VALUE]..."
+
+
+def serve(
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar=_ARGUMENTS,
+            help="Bundles to serve, and recipe values to replace, e.g. serve.limits.timeout=5.",
+            show_default=False,
+        ),
+    ] = None,
+    recipe: options.OptionalRecipe = None,
+    source: options.From = None,
+    host: Annotated[str | None, typer.Option("--host", help="Same as serve.host=ADDRESS.")] = None,
+    port: Annotated[int | None, typer.Option("--port", help="Same as serve.port=N; 0 takes a free one.")] = None,
+    workers: Annotated[int | None, typer.Option("--workers", help="Same as serve.workers=N.", min=1)] = None,
+    check: Annotated[bool, typer.Option("--check", help="Answer the golden requests of the bundles and exit.")] = False,
+    tiny: options.Tiny = False,
+    as_json: options.Json = False,
+) -> None:
+    """Serve bundles over HTTP until a stop signal.
+
+    zoo serve --recipe uie/msra.yaml
+
+    zoo serve runs/uie/msra/export/bundle runs/bert/sst2/export/bundle --port 8080
+    """
+    from zoo_cli.base.console import emit_json, say
+
+    bundles = [argument for argument in arguments or () if Path(argument).is_dir()]
+    overrides = [argument for argument in arguments or () if argument not in bundles]
+    for name, value in (("host", host), ("port", port), ("workers", workers)):
+        if value is not None:
+            overrides.append(f"serve.{name}={value}")
+    settings = settings_of(bundles, overrides, recipe, source, tiny)
+
+    from zoo_cli.serve import server
+
+    if check:
+        report = server.check(settings)
+        if as_json:
+            emit_json({"models": report})
+        for model in report if not as_json else ():
+            say("{model}: {golden} golden requests are answered as they should be (version {version})", **model)
+        return
+    listening = server.bind(settings)
+    place = server.address(settings, listening)
+    if as_json:
+        emit_json({"url": place, "models": list(settings.models)})
+    say("serving {models} on {url}", models=", ".join(settings.models), url=place)
+    if settings.workers == 1:
+        server.serve(settings, listening)
+    else:
+        from zoo_cli.serve.workers import Supervisor
+
+        Supervisor(settings, listening).run()
+
+
+def settings_of(
+    bundles: list[str], overrides: list[str], recipe: str | None, source: Path | None, tiny: bool
+) -> ServeSection:
+    """The server's settings with all its models: those named, or else what the recipe exports.
+
+    Raises:
+        UsageError: a value is wrong, or there is nothing to serve.
+    """
+    from zoo_cli.recipe.schema import ServedModel
+    from zoo_cli.serve.served import default_name
+
+    if source is not None:
+        bundles = [str(source), *bundles]
+    loaded: LoadedRecipe | None = None
+    if recipe is not None:
+        from zoo_cli.cli.jobs import load_job
+
+        loaded = load_job(recipe, overrides, tiny)
+        settings = loaded.recipe.serve
+    else:
+        settings = _settings_from(overrides)
+    if loaded is not None and not bundles:
+        bundles = [str(_bundle_of(loaded))]
+    models: dict[str, ServedModel] = {}
+    for index, place in enumerate(bundles):
+        folder = Path(place) / "bundle" if (Path(place) / "bundle").is_dir() else Path(place)
+        name = default_name(folder)
+        if name in models:
+            name = f"{name}-{index + 1}"
+        models[name] = ServedModel(bundle=str(folder), routes=settings.routes if index == 0 else [])
+    return settings.model_copy(update={"models": models | settings.models})
+
+
+def _bundle_of(loaded: LoadedRecipe) -> Path:
+    """The bundle that the recipe's export made; a tiny one is made first."""
+    from zoo_cli.base.errors import ArtifactError, Location
+    from zoo_cli.recipe.loading import run_folder
+
+    folder = run_folder(loaded, "export")
+    bundle = folder / "bundle"
+    if bundle.is_dir():
+        return bundle
+    if not loaded.tiny:
+        fix = "run `zoo export` first"
+        raise ArtifactError("no-bundle", "there is no bundle here", at=Location.of(bundle), fix=fix)
+    from zoo_cli.base.console import say
+    from zoo_cli.cli.jobs import source_of
+    from zoo_cli.engine.device import use_device
+
+    use_device("cpu")
+    source = source_of(loaded, None)
+    say("{folder}: nothing there yet, so the tiny model is exported first", folder=folder)
+    from zoo_cli.export.job import export_recipe
+
+    export_recipe(loaded, source, folder)
+    return bundle
+
+
+def _settings_from(overrides: list[str]) -> ServeSection:
+    """Settings without a recipe."""
+    from pydantic import ValidationError
+
+    from zoo_cli.recipe.layers import Layered
+    from zoo_cli.recipe.overrides import parse_override
+    from zoo_cli.recipe.schema import ServeSection
+
+    layered = Layered()
+    for text in overrides:
+        tree, document = parse_override(text, {})
+        layered.lay(tree, "command line", document)
+    tree = layered.value
+    unknown = [name for name in tree if name != "serve"]
+    if unknown:
+        raise UsageError(
+            "no-recipe",
+            "{key} belongs to a recipe, and none is named",
+            fix="name one with --recipe; without it only serve.KEY=VALUE is taken",
+            key=unknown[0],
+        )
+    try:
+        return ServeSection.model_validate(tree.get("serve", {}))
+    except ValidationError as error:
+        detail: Any = error.errors()[0]
+        raise UsageError(
+            "wrong-value",
+            "{key}: {reason}",
+            key=".".join(("serve", *map(str, detail["loc"]))),
+            reason=detail["msg"],
+        ) from error

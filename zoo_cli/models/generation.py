@@ -1,0 +1,201 @@
+"""Text generation with the models of this package.
+
+`generate` is PaddleNLP's method of that name as a function; `RunningBatch` is the model behind `zoo_cli.decoding.engine`,
+for callers whose requests come and go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import paddle
+from pydantic import ValidationError
+
+from zoo_cli.base.errors import UsageError
+from zoo_cli.decoding import engine
+from zoo_cli.decoding.arrays import join_results, split_prompts
+from zoo_cli.decoding.engine import Prompt, Request
+from zoo_cli.decoding.options import GenerationOptions
+from zoo_cli.decoding.processors import TokenLogits
+from zoo_cli.models.cache import HIDDEN, DecodingCache
+from zoo_cli.models.language_model import LanguageModel
+from zoo_cli.models.outputs import Tensor
+
+
+class RunningBatch:
+    """A language model with a running batch of rows: the `zoo_cli.decoding.engine.StepModel` of paddle models.
+
+    Args:
+        model: in evaluation mode; its weights may not change while there are rows.
+    """
+
+    def __init__(self, model: LanguageModel) -> None:
+        config = model.config
+        heads = {config.layer_sizes(index).num_heads for index in range(config.num_hidden_layers)}
+        self._model = model
+        self._cache = DecodingCache(config.num_hidden_layers, heads.pop() if len(heads) == 1 else 1)
+        self._last: dict[str, np.ndarray] = {}  # what each row's last token had as inputs, int64 [n]
+
+    @property
+    def token_logits(self) -> TokenLogits:
+        return self._model.config.token_logits
+
+    def room(self, prompt: Prompt) -> int:
+        last = int(prompt["position_ids"][-1]) if "position_ids" in prompt else len(prompt["input_ids"]) - 1
+        return self._model.config.max_position_embeddings - last  # the last token generated is not read
+
+    @paddle.no_grad()
+    def prefill(self, prompts: Sequence[Prompt]) -> np.ndarray:
+        lengths = np.array([len(prompt["input_ids"]) for prompt in prompts])
+        count, width = len(prompts), int(lengths.max())
+        inputs = {
+            "input_ids": np.zeros((count, width), dtype=np.int64),
+            "position_ids": np.zeros((count, width), dtype=np.int64),
+            **{name: np.full((count, width), value) for name, value in self._model.token_inputs.items()},
+        }
+        for row, (prompt, length) in enumerate(zip(prompts, lengths, strict=True)):
+            inputs["position_ids"][row, :length] = np.arange(length)
+            for name, values in inputs.items():
+                if name in prompt:
+                    values[row, :length] = prompt[name]
+        mask = _prompt_mask(prompts, lengths)
+        ends = lengths - 1
+        self._cache.open_prompts(lengths, mask if mask.ndim == 2 else mask[np.arange(count), 0, ends])
+        hidden = self._read(inputs, attention_mask=paddle.to_tensor(mask))
+        last = {name: values[np.arange(count), ends] for name, values in inputs.items()}
+        self._last = {name: np.concatenate([self._last.get(name, last[name][:0]), last[name]]) for name in last}
+        flat = paddle.to_tensor(np.arange(count) * width + ends)
+        return self._model.score(hidden.flatten(0, 1).gather(flat)).astype("float32").numpy()
+
+    @paddle.no_grad()
+    def step(self, tokens: np.ndarray) -> np.ndarray:
+        self._last["input_ids"] = tokens
+        self._last["position_ids"] = self._last["position_ids"] + 1
+        self._cache.open_step()
+        hidden = self._read({name: values[:, None] for name, values in self._last.items()})
+        return self._model.score(hidden.squeeze(1)).astype("float32").numpy()
+
+    def select(self, rows: np.ndarray) -> None:
+        self._last = {name: values[rows] for name, values in self._last.items()}
+        self._cache.select(rows)
+
+    def _read(self, inputs: dict[str, np.ndarray], **more: Tensor) -> Tensor:
+        """Last hidden states [n, S, H] of tokens [n, S]."""
+        given = {
+            name: paddle.to_tensor(values)
+            for name, values in inputs.items()
+            if name != "role_ids" or (values >= 0).any()
+        }
+        return self._model.backbone(**given, **more, past_key_values=self._cache).last_hidden_state
+
+
+def _prompt_mask(prompts: Sequence[Prompt], lengths: np.ndarray) -> np.ndarray:
+    """What prompts padded on the right see, as booleans: [m, S], or [m, 1, S, S] where a prompt has a mask of its own."""
+    inside = np.arange(lengths.max()) < lengths[:, None]  # [m, S]
+    if not any("attention_mask" in prompt for prompt in prompts):
+        return inside
+    mask = np.repeat(inside[:, None, None, :], inside.shape[1], axis=2)
+    for row, (prompt, length) in enumerate(zip(prompts, lengths, strict=True)):
+        if "attention_mask" in prompt:
+            own = prompt["attention_mask"]
+            mask[row, 0, :length, :length] = own > HIDDEN / 2 if own.dtype.kind == "f" else own != 0
+    return mask
+
+
+def generate(
+    model: LanguageModel,
+    input_ids: Tensor | np.ndarray | None = None,
+    *,
+    attention_mask: Tensor | np.ndarray | None = None,
+    position_ids: Tensor | np.ndarray | None = None,
+    token_type_ids: Tensor | np.ndarray | None = None,
+    role_ids: Tensor | np.ndarray | None = None,
+    trunc_input: bool = True,
+    upstream_padding: bool = False,
+    max_rows: int | None = None,
+    **options: Any,
+) -> tuple[Tensor, Tensor]:
+    """Continue texts, with the options and results of PaddleNLP 2.8.1's method.
+
+    Rows that have ended leave the batch, and only the scores of the last token of a prompt are computed.
+
+    Args:
+        model: such as `GPTForCausalLM`; it is in evaluation mode meanwhile.
+        input_ids: prompts [B, S], shorter ones padded on the left; the begin token unless given.
+        attention_mask: who sees whom, [B, S] or [B, 1, 1 or S, S]: 1 (float masks of more than two dimensions: 0) at
+            tokens to see. The tokens generated see what the last token of the prompt sees, and each other.
+        position_ids: [B, S]; counted from the first token that is not padding unless given.
+        token_type_ids: [B, S], for models that have them; 0 unless given.
+        role_ids: [B, S], for models that have them.
+        trunc_input: return the new tokens only; otherwise `input_ids` and the new tokens.
+        upstream_padding: treat left padding as PaddleNLP does: it counts for `repetition_penalty` and
+            `no_repeat_ngram_size`, and GPT reads it like a text. Otherwise a prompt gives the same whatever the padding.
+            Padding is where a two-dimensional `attention_mask` starts with zeros; without one, where a row starts with
+            `pad_token_id`, unless that is the end token as well.
+        max_rows: rows that are worked on at the same time; all unless given.
+        options: see `zoo_cli.decoding.options.GenerationOptions`. Special tokens are the configuration's unless given.
+
+    Returns:
+        Ids int64 [n, longest] and scores float32 [n, 1], n = B * `num_return_sequences`. Rows that ended early are filled
+        with `pad_token_id`.
+
+    Raises:
+        UsageError: an option is wrong (`bad-option`), or the model has no roles (`no-roles`).
+        DataError: a prompt is empty (`empty-prompt`) or too long (`prompt-too-long`).
+    """
+    config = model.config
+    for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        options.setdefault(name, getattr(config, name))
+    parsed = _parse(options)
+    if role_ids is not None and "role_ids" not in model.token_inputs:
+        raise UsageError("no-roles", "the model has no role embeddings", fix="leave role_ids out")
+    given = {
+        "input_ids": [[parsed.bos_token_id]] if input_ids is None else input_ids,
+        "attention_mask": attention_mask,
+        "position_ids": position_ids,
+        "token_type_ids": token_type_ids,
+        "role_ids": role_ids,
+    }
+    batch = {name: np.asarray(value) for name, value in given.items() if value is not None}
+    pad = parsed.eos_token_id if parsed.pad_token_id is None else parsed.pad_token_id
+    prompts = split_prompts(
+        batch,
+        None if pad == parsed.eos_token_id else pad,
+        hide_padding=not (upstream_padding and model.padding_is_seen),
+    )
+    requests = [
+        Request(prompt, parsed, history=row if upstream_padding else None)
+        for prompt, row in zip(prompts, batch["input_ids"], strict=True)
+    ]
+    with _evaluating(model):
+        ids, scores = join_results(engine.generate(RunningBatch(model), requests, max_rows), pad or 0)
+    if not trunc_input:
+        ids = np.concatenate([np.repeat(batch["input_ids"], parsed.num_return_sequences, axis=0), ids], axis=1)
+    return paddle.to_tensor(ids), paddle.to_tensor(scores)
+
+
+def _parse(options: dict[str, Any]) -> GenerationOptions:
+    try:
+        return GenerationOptions.model_validate(options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(
+            "bad-option",
+            "generation option {name}: {reason}",
+            name=".".join(str(part) for part in first["loc"]) or "(together)",
+            reason=first["msg"],
+        ) from error
+
+
+@contextmanager
+def _evaluating(model: LanguageModel) -> Iterator[None]:
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        if was_training:
+            model.train()

@@ -1,0 +1,1 @@
+"""GPT, GPT-2 and CPM."""

@@ -1,0 +1,1 @@
+"""UnifiedTransformer: PLATO-mini and PLATO-XL."""

@@ -1,0 +1,103 @@
+"""The web application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
+
+from zoo_cli import __version__, registry
+from zoo_cli.base.errors import ZooError
+from zoo_cli.recipe.schema import ServeSection
+from zoo_cli.serve import management, native, open_inference, page, simple
+from zoo_cli.serve.exchange import ClientGone, gone_response, refusal_response
+from zoo_cli.serve.hosting import Host
+from zoo_cli.serve.metrics import Metrics
+from zoo_cli.serve.middleware import Guarded, Keys, Observed
+from zoo_cli.serve.refusals import Refusal, refusal_of
+from zoo_cli.serve.served import ServedModel
+
+_CODES = {400: "broken-json", 404: "not-found", 405: "method-not-allowed"}
+
+
+class Zoo(FastAPI):
+    """The endpoints; the documentation shows those of the tasks that are loaded."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document."""
+        loaded = {model.task.name for model in self.state.host.models.values()}
+        hidden = set(registry.TASKS) - loaded
+        routes = [route for route in self.routes if getattr(route, "name", None) not in hidden]
+        return get_openapi(title="zoo", version=__version__, routes=routes, description="Answers of the loaded models.")
+
+
+def create_app(settings: ServeSection, models: list[ServedModel], metrics: Metrics) -> tuple[ASGIApp, Host]:
+    """The application for open models, which it starts by itself.
+
+    Args:
+        settings: of the server.
+        models: open, not started.
+        metrics: of the process.
+
+    Raises:
+        UsageError: a file of keys cannot be read.
+    """
+    host = Host(settings, metrics)
+    keys = Keys(settings.api_keys) if settings.api_keys else None
+    admin = Keys(settings.admin_keys) if settings.admin_keys else None
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        host.begin(models)
+        yield
+        await host.close()
+
+    app = Zoo(lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.state.host = host
+    for part in (management, native, open_inference, page, simple):
+        app.include_router(part.router())
+    app.add_exception_handler(ZooError, _refuse)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(ClientGone, _gone)
+    return Observed(Guarded(app, host, keys, admin), metrics, settings.access_log), host
+
+
+async def _refuse(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ZooError)
+    return refusal_response(refusal_of(error), request.scope)
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    detail = error.errors()[0]
+    if detail["type"] == "json_invalid":
+        return refusal_response(Refusal("broken-json", "the body is not JSON"), request.scope)
+    refusal = Refusal("bad-request", "{reason}", field=_field(detail["loc"]), reason=detail["msg"])
+    return refusal_response(refusal, request.scope)
+
+
+def _field(location: tuple[int | str, ...]) -> str | None:
+    """``("body", "many", "inputs", 3, "text")`` -> ``"inputs[3].text"``."""
+    path = ""
+    for part in location[1:]:
+        if part in ("one", "many") and not path:
+            continue
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
+    return path or None
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = _CODES.get(error.status_code, "bad-request")
+    return refusal_response(Refusal(code, "{reason}", reason=str(error.detail)), request.scope)
+
+
+async def _gone(request: Request, error: Exception) -> Response:
+    return gone_response()

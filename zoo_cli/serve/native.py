@@ -1,0 +1,144 @@
+"""`POST /v1/<task>`: typed requests and answers of every task."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, create_model
+
+from zoo_cli import registry
+from zoo_cli.registry import TaskSpec
+from zoo_cli.runtime.pipeline import with_parameters
+from zoo_cli.serve.exchange import begin, host_of, json_response, seconds_of, unless_gone
+from zoo_cli.tasks.api import RequestModel
+
+
+class Envelope(BaseModel):
+    """What comes with every answer."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    model: str
+    """Name of the model that answered."""
+    version: str
+    """Its version: a hash of its files."""
+
+
+class Refused(BaseModel):
+    """Why there is no answer."""
+
+    class Error(BaseModel):
+        """The reason."""
+
+        model_config = ConfigDict(use_attribute_docstrings=True)
+
+        code: str
+        """Stable name, e.g. `queue-full`."""
+        message: str
+        """One sentence."""
+        type: str
+        """`invalid_request_error` or `server_error`."""
+        param: str | None
+        """Path of what is wrong in the body, e.g. `inputs[3].text`."""
+        request_id: str
+        """Of the response's header `X-Request-ID`, as in the server's log."""
+
+    error: Error
+
+
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Refused, "description": text}
+    for status, text in {
+        400: "The body is not JSON, or a header is wrong.",
+        401: "The server wants a key.",
+        403: "The key is not known.",
+        404: "There is no such model.",
+        408: "The body did not arrive in time.",
+        413: "The request, or its answer, is larger than the limits of the model.",
+        415: "The body is not announced as JSON, or is compressed.",
+        422: "The body is not what the model takes.",
+        429: "The server has more work than it can do; try again after `Retry-After` seconds.",
+        500: "The server failed on this input.",
+        503: "The server is stopping, or the model is not ready yet.",
+        504: "The request was not answered in time.",
+    }.items()
+}
+
+_MODEL: Any = (str | None, Field(None, description="Name of the model; by default the first one of the task."))
+
+
+def _count(value: Any) -> str:
+    return "many" if isinstance(value, dict) and "inputs" in value else "one"
+
+
+def request_body(spec: TaskSpec) -> Any:
+    """The type of the request's body: one input, or `inputs` with fields that they share."""
+    assert spec.request is not None
+    single: type[BaseModel] = spec.request
+    name = single.__name__.removesuffix("Input")
+    one = create_model(f"{name}Request", __base__=single, model=_MODEL)
+    shared: dict[str, Any] = {
+        key: (field.annotation, field) for key, field in single.model_fields.items() if not field.is_required()
+    }
+    many = create_model(
+        f"{name}Requests",
+        __base__=RequestModel,
+        inputs=(list[single], Field(min_length=1, description="The inputs; the other fields are shared by all.")),  # type: ignore[valid-type]
+        model=_MODEL,
+        **shared,
+    )
+    return Annotated[Annotated[one, Tag("one")] | Annotated[many, Tag("many")], Discriminator(_count)]
+
+
+def answer_body(spec: TaskSpec) -> Any:
+    """The type of the response's body."""
+    assert spec.answer is not None
+    name = spec.answer.__name__
+    one = create_model(name + "Response", __base__=Envelope, answer=(spec.answer, Field(description="The answer.")))
+    answers = (list[spec.answer], Field(description="The answers, in the order of the inputs."))  # type: ignore[name-defined]
+    return one | create_model(name + "sResponse", __base__=Envelope, answers=answers)
+
+
+def make_endpoint(spec: TaskSpec, body_type: Any) -> Callable[..., Awaitable[Response]]:
+    """The function that answers requests of a task."""
+    endpoint = f"/v1/{spec.name}"
+
+    async def answer(request: Request, body: BaseModel) -> Response:
+        fields = body.model_dump(exclude_unset=True, by_alias=True)
+        model = host_of(request).find(fields.pop("model", None), spec.name)
+        many = "inputs" in fields
+        if many:
+            inputs = fields.pop("inputs")
+            values = [with_parameters(value, fields) for value in inputs]
+            places = [f"inputs[{index}]" for index in range(len(values))]
+        else:
+            values, places = [fields], [""]
+        begin(request, endpoint, model, len(values))
+        answers = await unless_gone(request, model.answer(values, seconds_of(request, model), places))
+        content = {"answers": answers} if many else {"answer": answers[0]}
+        return json_response({**content, "model": model.name, "version": model.version}, most=model.limits.answer_bytes)
+
+    answer.__annotations__["body"] = body_type
+    return answer
+
+
+def router() -> APIRouter:
+    """Endpoints of all tasks that say what their requests look like."""
+    routes = APIRouter(tags=["tasks"])
+    for name in registry.TASKS:
+        spec = registry.task(name)
+        if spec.request is None or spec.answer is None:
+            continue
+        routes.add_api_route(
+            f"/v1/{name}",
+            make_endpoint(spec, request_body(spec)),
+            methods=["POST"],
+            name=name,
+            operation_id=name,
+            summary=(spec.answer.__doc__ or "").strip().splitlines()[0],
+            response_model=answer_body(spec),
+            responses=REFUSALS,
+        )
+    return routes

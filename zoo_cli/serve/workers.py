@@ -1,0 +1,137 @@
+"""Several server processes on one socket: started, watched and stopped by a parent that serves nothing itself.
+
+The parent binds the socket; the processes share nothing else. One that dies is started again, after a pause that grows
+while it keeps dying.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from types import FrameType
+
+from prometheus_client.multiprocess import mark_process_dead
+
+from zoo_cli.base.console import say
+from zoo_cli.base.errors import PlatformError
+from zoo_cli.recipe.schema import ServeSection
+from zoo_cli.serve.metrics import SHARED_FOLDER
+
+_log = logging.getLogger(__name__)
+_LONGEST_PAUSE = 30.0
+_STABLE = 60.0
+"""Seconds after which a process counts as healthy, so that its next death is answered at once."""
+
+
+@dataclass
+class _Worker:
+    process: subprocess.Popen[bytes]
+    started: float = field(default_factory=time.monotonic)
+    pause: float = 0.5
+
+
+class Supervisor:
+    """The parent.
+
+    Args:
+        settings: of the server.
+        listening: the socket that all share.
+    """
+
+    def __init__(self, settings: ServeSection, listening: socket.socket) -> None:
+        self.settings = settings
+        self.listening = listening
+        self.stopping = False
+        self._workers: list[_Worker] = []
+
+    def run(self) -> int:
+        """Serve until a stop signal; returns the exit code: 0 if every process ended well.
+
+        Raises:
+            PlatformError: a process ended before it ever was ready to serve.
+        """
+        signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGINT, self._stop)
+        with tempfile.TemporaryDirectory(prefix="zoo-metrics-") as folder:
+            self._workers = [_Worker(self._start(folder)) for _ in range(self.settings.workers)]
+            while not self.stopping:
+                time.sleep(0.2)
+                self._restart_dead(folder)
+            return self._wait()
+
+    def _start(self, folder: str) -> subprocess.Popen[bytes]:
+        descriptor = self.listening.fileno()
+        code = "from zoo_cli.serve.workers import work; work()"
+        process = subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdin=subprocess.PIPE,
+            pass_fds=[descriptor],
+            env={**os.environ, SHARED_FOLDER: folder},
+            start_new_session=True,  # the terminal's signals reach the parent only, which passes them on
+        )
+        assert process.stdin is not None
+        order = {"settings": self.settings.model_dump(mode="json"), "socket": descriptor}
+        process.stdin.write(json.dumps(order).encode() + b"\n")
+        process.stdin.flush()
+        return process
+
+    def _restart_dead(self, folder: str) -> None:
+        for index, worker in enumerate(self._workers):
+            status = worker.process.poll()
+            if status is None or self.stopping:
+                continue
+            lived = time.monotonic() - worker.started
+            mark_process_dead(worker.process.pid, folder)
+            pause = 0.5 if lived > _STABLE else worker.pause
+            say("worker {pid} ended with {status}; it is started again", pid=worker.process.pid, status=status)
+            time.sleep(min(pause, _LONGEST_PAUSE))
+            self._workers[index] = _Worker(self._start(folder), pause=pause * 2)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self.stopping = True
+        for worker in self._workers:
+            if worker.process.poll() is None:
+                worker.process.send_signal(signal.SIGTERM)
+
+    def _wait(self) -> int:
+        self.listening.close()
+        end = time.monotonic() + self.settings.drain_delay + self.settings.drain_timeout + 10
+        statuses = []
+        for worker in self._workers:
+            try:
+                statuses.append(worker.process.wait(max(0.1, end - time.monotonic())))
+            except subprocess.TimeoutExpired:
+                worker.process.kill()
+                statuses.append(worker.process.wait())
+        if any(statuses):
+            raise PlatformError("worker-failed", "a worker ended with {status}", status=next(filter(None, statuses)))
+        return 0
+
+
+def work() -> None:
+    """The life of one process: read the order from standard input, and serve.
+
+    It ends by itself when its parent is gone.
+    """
+    import threading
+
+    from zoo_cli.serve.server import serve
+
+    order = json.loads(sys.stdin.buffer.readline())
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+
+    def end_with_parent() -> None:
+        sys.stdin.buffer.read()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    settings = ServeSection.model_validate(order["settings"])
+    serve(settings, socket.socket(fileno=order["socket"]))
