@@ -34,6 +34,11 @@ TASKS = {
     "token_classification": "zoo_cli.tasks.token_classification.spec:TASK",
     "question_answering": "zoo_cli.tasks.question_answering.spec:TASK",
     "multiple_choice": "zoo_cli.tasks.multiple_choice.spec:TASK",
+    "matching": "zoo_cli.tasks.matching.spec:TASK",
+    "intent_slot": "zoo_cli.tasks.intent_slot.spec:TASK",
+    "nested_ner": "zoo_cli.tasks.nested_ner.spec:TASK",
+    "spo": "zoo_cli.tasks.spo.spec:TASK",
+    "utc": "zoo_cli.tasks.utc.spec:TASK",
 }
 
 

@@ -77,6 +77,10 @@ def test_wrong_offsets(tmp_path: Path, caplog: pytest.LogCaptureFixture, text: s
         ('{"data": [', "broken-json"),
         ("[]", "not-an-object"),
         ('{"version": 1}', "missing-field"),
+        ('{"data": 1}', "missing-field"),
+        ('{"data": [], }', "broken-json"),
+        ('{"data": []} 1', "broken-json"),
+        ('{1: []}', "broken-json"),
         ('{"data": [{"paragraphs": [{"context": 1, "qas": []}]}]}', "wrong-type"),
         ('{"data": [{"paragraphs": [{"context": "天", "qas": [{"answers": []}]}]}]}', "missing-field"),
     ],
@@ -87,6 +91,14 @@ def test_broken_squad(tmp_path: Path, content: str, code: str) -> None:
     with pytest.raises(DataError) as caught:
         list(read_squad(path, SquadOptions()))
     assert caught.value.code == code and caught.value.at is not None and caught.value.at.file == str(path)
+
+
+def test_faults_of_squad_have_their_line(tmp_path: Path) -> None:
+    path = tmp_path / "squad.json"
+    path.write_text('{"version": 1,\n "data": [\n  {"paragraphs": []},\n  {"paragraphs": 1}\n ]\n}', encoding="utf-8")
+    with pytest.raises(DataError) as caught:
+        list(read_squad(path, SquadOptions()))
+    assert caught.value.at is not None and caught.value.at.line == 4
 
 
 def test_compressed_squad(tmp_path: Path) -> None:
@@ -173,6 +185,41 @@ def test_broken_chid(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         list(read_chid(path, ChidOptions()))
     assert caught.value.code == "no-blank"
+
+
+def test_similar_cases(tmp_path: Path) -> None:
+    path = tmp_path / "cases.json"
+    rows = [{"A": "甲", "B": "乙", "C": "丙", "label": "C"}, {"A": "甲", "B": "乙", "C": "丙"}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    found = list(read_cail_scm(path, NoOptions()))
+    assert [(example.context, example.choices, example.answer) for example in found] == [
+        ("甲", ["乙", "丙"], 1),
+        ("甲", ["乙", "丙"], None),
+    ]
+    path.write_text(json.dumps({**rows[0], "label": "A"}), encoding="utf-8")
+    with pytest.raises(DataError, match="neither"):
+        list(read_cail_scm(path, NoOptions()))
+
+
+def test_utc(tmp_path: Path) -> None:
+    path = tmp_path / "utc.json"
+    rows = [
+        {"text_a": "天", "text_b": "", "question": "", "choices": ["甲", "乙"], "labels": [0, 1], "id": 7},
+        {"text_a": "天", "text_b": "地", "choices": ["甲"], "labels": 0},
+        {"text_a": "天", "choices": ["甲"]},
+    ]
+    path.write_text(json.dumps(rows), encoding="utf-8")
+    found = list(read_utc(path, NoOptions()))
+    assert [(example.text_pair, example.options, example.labels, example.id) for example in found] == [
+        (None, ["甲", "乙"], [0, 1], "7"),
+        ("地", ["甲"], [0], None),
+        (None, ["甲"], None, None),
+    ]
+    for label in (1, -1, "甲", True, [0.0]):
+        path.write_text(json.dumps({"text_a": "天", "choices": ["甲"], "labels": label}), encoding="utf-8")
+        with pytest.raises(DataError) as caught:
+            list(read_utc(path, NoOptions()))
+        assert caught.value.code == "bad-answer"
 
 
 @pytest.mark.skipif("ZOO_DATA" not in os.environ, reason="needs ZOO_DATA")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import paddle
 
 from zoo_cli import models
@@ -40,3 +41,11 @@ def huggingface_output(model: Any, output: Any) -> Any:
     if output.hidden_states is not None:
         output.hidden_states[-1] = model.backbone.decoder.norm(output.hidden_states[-1])
     return output
+
+
+def visible_only(got: Any, expected: np.ndarray, masked: np.ndarray | None) -> Any:
+    """A value for each token, as expected for tokens that see none: Hugging Face lets them attend to all alike, and
+    nobody reads what comes of it."""
+    if got is None or masked is None or np.shape(got)[:2] != masked.shape:
+        return got
+    return np.where(masked.reshape(*masked.shape, *[1] * (expected.ndim - 2)), expected, np.asarray(got))

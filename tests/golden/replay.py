@@ -18,7 +18,13 @@ import numpy as np
 import paddle
 from safetensors.numpy import load_file
 
-from tests.golden.generation import CAUSAL, huggingface_arguments, huggingface_output, replay_generate
+from tests.golden.generation import (
+    CAUSAL,
+    huggingface_arguments,
+    huggingface_output,
+    replay_generate,
+    visible_only,
+)
 from tests.golden.outcome import Outcome
 from zoo_cli import models
 from zoo_cli.base.errors import UsageError
@@ -79,6 +85,8 @@ def replay_model(folder: Path) -> Outcome:
                 got = case.part(call_name, path)
                 if case.architecture in SQUEEZED and got is not None and np.size(got) == value.size:
                     got = np.asarray(got).reshape(value.shape)
+                if case.from_huggingface and case.architecture.startswith(CAUSAL):
+                    got = visible_only(got, value, case.masked_rows(call))
                 comparison.add(name, got, value, case.masked_rows(call))
     lacking = {name.partition("/")[0] for name in expected} - {call["name"] for call in meta["calls"]}
     if lacking:

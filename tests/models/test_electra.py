@@ -12,7 +12,7 @@ import pytest
 from tests.models.support import batch, call, tiny
 from zoo_cli import models
 from zoo_cli.base.errors import ArtifactError, UsageError
-from zoo_cli.models.electra.modeling import gumbel_noise
+from zoo_cli.models.electra.pretraining import gumbel_noise
 from zoo_cli.models.loading import Layout
 from zoo_cli.registry import family
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from zoo_cli.data.batching import pad, unpad
 from zoo_cli.tasks.base import Feature, Outputs, Task, answer_all
 from zoo_cli.tokenizers import load
 from zoo_cli.tokenizers.base import Tokenizer
@@ -41,21 +40,21 @@ def runner(task: Task[Any], forward: Forward, batch_size: int = 1) -> Callable[[
         results: list[Outputs] = []
         for start in range(0, len(features), batch_size):
             rows = features[start : start + batch_size]
-            batch = pad([{name: row[name] for name in task.inputs} for row in rows], task.padding)
+            batch = task.stack([{name: row[name] for name in task.inputs} for row in rows])
             outputs = [forward(ids[mask == 1]) for ids, mask in zip(*(batch[n] for n in INPUTS[::2]), strict=True)]
-            lengths = [len(row["input_ids"]) for row in rows]
-            width = batch["input_ids"].shape[1]
-            stacked = {}
-            for name in task.output_names:
-                arrays = [output[name] for output in outputs]
-                if name in task.sequence_outputs:
-                    nonsense = np.full((width, *arrays[0].shape[1:]), 1e4)
-                    arrays = [np.concatenate([array, nonsense[len(array) :]]) for array in arrays]
-                stacked[name] = np.stack(arrays)
-            results += unpad(stacked, lengths, task.sequence_outputs)
+            stacked = {name: _stack([output[name] for output in outputs]) for name in task.output_names}
+            results += task.unstack(stacked, [len(row["input_ids"]) for row in rows])
         return results
 
     return run
+
+
+def _stack(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    shape = [max(sizes) for sizes in zip(*(array.shape for array in arrays), strict=True)]
+    rows = np.full((len(arrays), *shape), 1e4)
+    for row, array in zip(rows, arrays, strict=True):
+        row[tuple(map(slice, array.shape))] = array
+    return rows
 
 
 def predict(task: Task[Any], inputs: Sequence[Any], forward: Forward, batch_size: int = 1) -> list[Any]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo_cli.base.console import emit_json, say
 from zoo_cli.base.errors import UsageError
+from zoo_cli.base.files import read_json
 from zoo_cli.cli.progress import go_offline
 
 if TYPE_CHECKING:
@@ -59,24 +63,62 @@ def announce(verb: str, loaded: LoadedRecipe, folder: Path, source: Path | None,
         say("{key}: {value}", key=key, value=value)
 
 
-def launched(nproc: int, nnodes: int, master: str | None, device: str) -> bool:
-    """Start the same command in several processes and wait for them; False where this process does the work itself.
+def is_worker() -> bool:
+    """Whether this process is one of several that a launch started."""
+    return "PADDLE_TRAINER_ID" in os.environ
+
+
+def launch(nproc: int, nnodes: int, master: str | None, device: str) -> None:
+    """Run the same command in several processes and wait for them; exit with their code if they fail.
+
+    SIGTERM and SIGINT go on to the launcher, whose processes save a checkpoint; the exit code then says so as it does
+    for one process.
 
     Raises:
         UsageError: several machines without a first one.
     """
-    if (nproc == 1 and nnodes == 1) or "PADDLE_TRAINER_ID" in os.environ:
-        return False
     if nnodes > 1 and master is None:
         raise UsageError("no-master", "several machines need the address of the first", fix="add --master HOST:PORT")
-    launcher = [sys.executable, "-m", "paddle.distributed.launch", "--log_overwrite", "True"]
-    launcher += ["--nproc_per_node", str(nproc), "--nnodes", str(nnodes), "--log_dir", ".zoo-launch"]
+    import zoo_cli
+
+    logs = Path(tempfile.mkdtemp(prefix="zoo-launch-"))
+    launcher = [sys.executable, "-m", "paddle.distributed.launch", "--log_overwrite", "True", "--log_dir", str(logs)]
+    launcher += ["--nproc_per_node", str(nproc), "--nnodes", str(nnodes)]
     if master:
         launcher += ["--master", master]
     if device.startswith("gpu:"):
         launcher += ["--devices", device.removeprefix("gpu:")]
-    status = subprocess.run([*launcher, "-m", "zoo_cli", *sys.argv[1:]], check=False).returncode
-    sys.exit(status)
+    # The launcher takes a file only; that file's folder must not come before the installed packages.
+    command = [*launcher, str(Path(zoo_cli.__file__).parent / "__main__.py"), *sys.argv[1:]]
+    environment = {**os.environ, "PYTHONSAFEPATH": "1"}
+    with (logs / "launcher.log").open("wb") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+    received: list[int] = []
+
+    def forward(number: int, frame: object) -> None:
+        received.append(number)
+        process.send_signal(signal.SIGTERM)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, forward)
+    say("{count} processes; their output is in {logs}", count=nproc, logs=logs)
+    status = process.wait()
+    if status:
+        say("{text}", text=_tail(logs / "workerlog.0"))
+        sys.exit({signal.SIGTERM: 75, signal.SIGINT: 130}[signal.Signals(received[0])] if received else status)
+    shutil.rmtree(logs)
+
+
+def _tail(log: Path, lines: int = 20) -> str:
+    text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+    return "\n".join(text.splitlines()[-lines:])
+
+
+def run_result(folder: Path) -> dict[str, Any]:
+    """What a finished run reports: its folders, steps, seconds, and the score of its best model."""
+    result = read_json(folder / "result.json")
+    result["score"] = result.pop("best_score")
+    return {"run": str(folder), "model": str(folder / "best"), "report": str(folder / "report.html"), **result}
 
 
 def recipe_of(recipe: str | None, source: Path | None, overrides: list[str] | None, tiny: bool) -> LoadedRecipe:

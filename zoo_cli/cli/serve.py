@@ -61,15 +61,20 @@ def serve(
         return
     listening = server.bind(settings)
     place = server.address(settings, listening)
-    if as_json:
-        emit_json({"url": place, "models": list(settings.models)})
-    say("serving {models} on {url}", models=", ".join(settings.models), url=place)
-    if settings.workers == 1:
-        server.serve(settings, listening)
-    else:
-        from zoo_cli.serve.workers import Supervisor
 
-        Supervisor(settings, listening).run()
+    def started() -> None:
+        if as_json:
+            emit_json({"url": place, "models": list(settings.models)})
+        say("serving {models} on {url}", models=", ".join(settings.models), url=place)
+
+    if settings.workers == 1:
+        server.serve(settings, listening, started)
+        return
+    from zoo_cli.serve.workers import Supervisor
+
+    status = Supervisor(settings, listening).run(started)
+    if status:
+        raise typer.Exit(status)
 
 
 def settings_of(

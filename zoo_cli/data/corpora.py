@@ -29,8 +29,8 @@ def read_cmeee(path: Path, options: NoOptions) -> Iterator[AnnotatedText]:
         entities = []
         for number, entry in enumerate(field(row, "entities", list, at, [])):
             start, last = field(entry, "start_idx", int, at), field(entry, "end_idx", int, at)
-            label, stated = field(entry, "type", str, at), field(entry, "entity", str, at) if "entity" in entry else None
-            entities.append(Entity(start, last + 1, label, str(number), stated))
+            stated = field(entry, "entity", str, at) if "entity" in entry else None
+            entities.append(Entity(start, last + 1, field(entry, "type", str, at), str(number), stated))
         yield AnnotatedText(field(row, "text", str, at), entities, source=at)
 
 
@@ -173,7 +173,9 @@ def read_nlu(path: Path, options: NoOptions) -> Iterator[AnnotatedText]:
 
 
 def _placed_slots(slots: list[Any], at: Location) -> list[tuple[int, int, str]]:
-    return [(field(slot, "start", int, at), field(slot, "end", int, at), field(slot, "slot", str, at)) for slot in slots]
+    return [
+        (field(slot, "start", int, at), field(slot, "end", int, at), field(slot, "slot", str, at)) for slot in slots
+    ]
 
 
 def _find_slots(text: str, slots: dict[str, Any], at: Location) -> list[tuple[int, int, str]]:
@@ -187,7 +189,9 @@ def _find_slots(text: str, slots: dict[str, Any], at: Location) -> list[tuple[in
     for name, value in sorted(wanted, key=lambda pair: -len(pair[1])):
         starts = occurrences(text, value)
         if not starts:
-            raise DataError("not-in-text", "{value!r} of slot {name!r} is not in the text", at=at, value=value, name=name)
+            raise DataError(
+                "not-in-text", "{value!r} of slot {name!r} is not in the text", at=at, value=value, name=name
+            )
         free = [start for start in starts if all(start + len(value) <= s or e <= start for s, e, _ in found)]
         start = (free or starts)[0]
         found.append((start, start + len(value), name))

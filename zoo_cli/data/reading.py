@@ -154,8 +154,9 @@ def _chid_name(row: dict[str, Any], blank: re.Match[str]) -> str | None:
 
 
 def read_choices(path: Path, options: NoOptions) -> Iterator[ChoiceExample]:
-    """``{"context", "question", "choices": [...], "answer"}`` lines, or one JSON list of such; the answer is an index or
-    one of the choices.
+    """``{"context", "question", "choices": [...], "answer"}`` lines, or one JSON list of such.
+
+    The answer is an index or one of the choices.
 
     `context` or `question` may be missing, and so may `answer` and `id`.
 
@@ -213,7 +214,11 @@ def _number(value: Any, choices: list[str], at: Location) -> int:
     if type(value) is int and 0 <= value < len(choices):
         return value
     raise DataError(
-        "bad-answer", "the label {value!r} is not the number of one of {count} choices", at=at, value=value, count=len(choices)
+        "bad-answer",
+        "the label {value!r} is not the number of one of {count} choices",
+        at=at,
+        value=value,
+        count=len(choices),
     )
 
 

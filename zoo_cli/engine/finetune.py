@@ -49,8 +49,8 @@ def finetune(
     resume: bool = False,
     force: bool = False,
     progress: FileProgress | None = None,
-) -> dict[str, Any]:
-    """Fine-tune a model as a recipe says.
+) -> None:
+    """Fine-tune a model as a recipe says; the run folder has the result.
 
     Args:
         loaded: the recipe.
@@ -59,9 +59,6 @@ def finetune(
         resume: go on with an unfinished run.
         force: replace a run that is there.
         progress: shows downloads.
-
-    Returns:
-        What `--json` prints: folders, steps, seconds, and the scores of the best model.
 
     Raises:
         ZooError: see `zoo_cli.engine.loop.train`, `from_recipe` and `read_parts`.
@@ -81,7 +78,7 @@ def finetune(
         evaluate = Evaluation(assembly.model, assembly.task, parts["dev"], options, tune=True)
     logger.info("%d training features, %d development examples", len(encoded.features), len(parts.get("dev", ())))
     run = open_run(folder, to_yaml(loaded, defaults=True, origins=False), resume=resume, force=force)
-    result = train(
+    train(
         assembly.model,
         Supervised(),
         batches,
@@ -92,14 +89,3 @@ def finetune(
         metric=task_spec(loaded.task_name).metric,
         world=World.join(),
     )
-    return {
-        "run": str(folder),
-        "model": str(run.best),
-        "report": str(folder / "report.html"),
-        "steps": result.steps,
-        "seconds": result.seconds,
-        "stopped": result.stopped,
-        "best_step": result.best_step,
-        "metric": result.metric,
-        "score": result.best_score,
-    }

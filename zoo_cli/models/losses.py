@@ -77,3 +77,22 @@ def span_loss(start_logits: Tensor, end_logits: Tensor, start_positions: Tensor,
         for logits, positions in ((start_logits, start_positions), (end_logits, end_positions))
     )
     return (start + end) / 2
+
+
+def multi_label_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross entropy generalised to any number of right classes: each must score above 0, each other one below.
+
+    The mean over texts of ``log(1 + sum of exp(s) of the wrong ones) + log(1 + sum of exp(-s) of the right ones)`` (Su,
+    2020, https://kexue.fm/archives/7359; Sun et al., 2020, https://arxiv.org/abs/2002.10857). UTC is trained with it.
+
+    Args:
+        logits: [B, n].
+        labels: 1, 0, or `IGNORED`, [B, n].
+    """
+    nothing = paddle.full_like(logits, -1e12)
+    zero = paddle.zeros_like(logits[:, :1])
+    sides = (
+        paddle.where(labels == 0, logits, nothing),
+        paddle.where(labels == 1, -logits, nothing),
+    )
+    return sum(paddle.logsumexp(paddle.concat([side, zero], axis=1), axis=1) for side in sides).mean()

@@ -200,3 +200,42 @@ def learning_rate_falls(recipe: Recipe, task: Any, layered: Layered) -> Iterator
             ("train", "end_learning_rate"),
             UsageError("rising-rate", "end_learning_rate is not below learning_rate"),
         )
+
+
+@rule
+def quantize_route_works(recipe: Recipe, task: Any, layered: Layered) -> Iterator[tuple[Path, UsageError]]:
+    """The way to integers is one that ends in a graph that computes with them."""
+    options = recipe.quantize
+    if options is None:
+        return
+    if options.backend == "paddle":
+        yield (
+            ("quantize", "backend"),
+            UsageError(
+                "no-such-route",
+                "Paddle Inference 3.3 cannot run a quantised transformer: PaddleSlim's post-training quantisation cannot "
+                "trace one, and graphs of paddle.quantization fail when they are run",
+                fix="set quantize.backend to onnx or openvino",
+            ),
+        )
+    elif options.backend == "openvino" and options.method == "dynamic":
+        yield (
+            ("quantize", "method"),
+            UsageError(
+                "no-such-route",
+                "the integer graphs of OpenVINO have fixed ranges",
+                fix="set quantize.method to static, or quantize.backend to onnx",
+            ),
+        )
+    elif options.backend == "openvino":
+        wrong = [name for name in options.calibration or () if name in ("entropy", "mse")]
+        if wrong:
+            yield (
+                ("quantize", "calibration"),
+                UsageError(
+                    "no-such-route",
+                    "OpenVINO's quantiser has no calibration by {names}",
+                    fix="choose of min_max and percentile, or set quantize.backend to onnx",
+                    names=", ".join(wrong),
+                ),
+            )

@@ -12,6 +12,16 @@ from typing import Any
 from zoo_cli.base.errors import Location
 from zoo_cli.recipe.yaml12 import Path
 
+MODELS: tuple[tuple[str, ...], ...] = (("model",), ("distill", "student"))
+"""Sections that describe a model, and may name a published checkpoint."""
+
+
+def value_at(tree: Any, *path: str) -> Any:
+    """The value at a path of keys, or None where there is none."""
+    for key in path:
+        tree = tree.get(key) if isinstance(tree, dict) else None
+    return tree
+
 
 @dataclass(frozen=True)
 class Origin:

@@ -15,7 +15,7 @@ from zoo_cli import registry
 from zoo_cli.base.errors import Location, UsageError, ZooError, raise_all
 from zoo_cli.base.resources import resource_folder
 from zoo_cli.recipe.checks import run_checks
-from zoo_cli.recipe.layers import Layered
+from zoo_cli.recipe.layers import MODELS, Layered, value_at
 from zoo_cli.recipe.overrides import parse_override
 from zoo_cli.recipe.schema import Recipe
 from zoo_cli.recipe.validation import Problem, validate
@@ -135,12 +135,6 @@ def preset_name(init: Any) -> str | None:
     return name if (resource_folder("configs") / "models" / f"{name}.yaml").is_file() else None
 
 
-def _get(tree: Any, *path: str) -> Any:
-    for key in path:
-        tree = tree.get(key) if isinstance(tree, dict) else None
-    return tree
-
-
 def _lay_task_defaults(layered: Layered, task_name: Any, section: str | None) -> None:
     path = resource_folder("configs") / "tasks" / f"{task_name}.yaml"
     if not isinstance(task_name, str) or not path.is_file():
@@ -150,13 +144,13 @@ def _lay_task_defaults(layered: Layered, task_name: Any, section: str | None) ->
     layered.lay(tree, "task default", document, at=(section,) if section else ())
 
 
-def _lay_preset(layered: Layered, init: Any) -> str | None:
-    """Lay family and configuration of the checkpoint; return its family."""
+def _lay_preset(layered: Layered, init: Any, section: tuple[str, ...]) -> str | None:
+    """Lay family and configuration of the checkpoint that a section names; return its family."""
     name = preset_name(init)
     if name is None:
         return None
     document = read_document(resource_folder("configs") / "models" / f"{name}.yaml")
-    layered.lay({key: document.value[key] for key in ("family", "config")}, f"preset {name}", document, ("model",))
+    layered.lay({key: document.value[key] for key in ("family", "config")}, f"preset {name}", document, section)
     return document.value["family"]
 
 
@@ -167,24 +161,29 @@ def compose(own: Document, parent: Document | None, overrides: Sequence[str], ti
     for layer, document in sources:
         known.lay(document.value, layer, document)
     parsed = [parse_override(text, known.value) for text in overrides]
-    task_name = _get(known.value, "task", "name")
-    init = _get(known.value, "model", "init")
+    task_name = value_at(known.value, "task", "name")
 
     layered = Layered()
     _lay_task_defaults(layered, task_name, None)
-    command_line_init = next((_get(tree, "model", "init") for tree, _ in reversed(parsed) if _get(tree, "model", "init")), None)
-    family = _lay_preset(layered, init if tiny else command_line_init or init) or _get(known.value, "model", "family")
+    families: dict[tuple[str, ...], Any] = {}
+    for section in MODELS:
+        if section == ("model",) or isinstance(value_at(known.value, *section), dict):
+            own_inits = [value_at(tree, *section, "init") for tree, _ in parsed] if not tiny else []
+            init = next(filter(None, reversed(own_inits)), None) or value_at(known.value, *section, "init")
+            families[section] = _lay_preset(layered, init, section) or value_at(known.value, *section, "family")
+    families = {section: family for section, family in families.items() if family in registry.FAMILIES}
     if tiny:
-        # The tiny model is made from scratch: of the checkpoint it keeps the family only.
+        # A tiny model is made from scratch: of the checkpoint it keeps the family only.
         layered = Layered()
         _lay_task_defaults(layered, task_name, None)
-        if family in registry.FAMILIES:
-            layered.lay({"family": family}, "preset of model.init", None, ("model",))
+        for section, family in families.items():
+            layered.lay({"family": family}, f"preset of {'.'.join(section)}.init", None, section)
     for layer, document in sources:
         layered.lay({key: value for key, value in document.value.items() if key not in ("tiny", "extends")}, layer, document)
     if tiny:
-        if family in registry.FAMILIES:
-            layered.lay({"init": SCRATCH, "config": dict(registry.family(family).tiny)}, "tiny family", None, ("model",))
+        for section, family in families.items():
+            tiny_config = dict(registry.family(family).tiny)
+            layered.lay({"init": SCRATCH, "config": tiny_config}, "tiny family", None, section)
         _lay_task_defaults(layered, task_name, "tiny")
         for layer, document in sources:
             section = document.value.get("tiny")

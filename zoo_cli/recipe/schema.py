@@ -46,7 +46,8 @@ class DataSection(Section):
     test: Paths = []
     """Test files, for `zoo evaluate`."""
     format: str | None = None
-    """How the files are written: bio, bmes, conll, cluener, doccano, label_studio, prompt, csv, tsv, jsonl."""
+    """How the files are written: bio, bmes, conll, cluener, doccano, label_studio, prompt, csv, tsv, jsonl, squad, c3,
+    chid, choices, cail_scm, utc, cmeee, spo, nlu."""
     options: dict[str, Any] = {}
     """Options of the format, e.g. `columns: {text: sentence, label: label_desc}`."""
     labels: dict[str, str] = {}
@@ -112,6 +113,118 @@ class TrainSection(Section):
     """Stop after so many evaluations without a better score."""
     seed: Annotated[int, Field(ge=0)] = 42
     """Seed of weights, order, dropout and sampling."""
+
+
+class StudentSection(Section):
+    """The model that learns from another. Its tokenizer and labels are those of the teacher."""
+
+    family: str
+    """Model family. A published checkpoint in `init` implies it."""
+    init: str = "scratch"
+    """Name of a published checkpoint, a model folder, `scratch`, or `scratch:NAME` for fresh weights in its shape."""
+    architecture: str | None = None
+    """Class name; by default the one that the family uses for the task."""
+    config: dict[str, Any] = {}
+    """Architecture values that differ, e.g. `num_hidden_layers: 4`."""
+
+
+class DistillMatch(Section):
+    """One thing in which the student is to be like the teacher. Layers count from 1; 0 is the output of the embeddings."""
+
+    feature: Literal["labels", "logits", "hidden", "attention", "query", "key", "value"]
+    """What is compared: the model's own loss on the labels, its logits, hidden states, attention scores before the
+    softmax, or the relations of all tokens' queries, keys or values with one another."""
+    loss: Literal["mse", "cosine", "kl", "cross_entropy"] | None = None
+    """How: logits with mse, kl or cross_entropy, hidden with mse or cosine, attention with mse or kl, relations with kl;
+    none for labels."""
+    teacher: Annotated[int, Field(ge=0)] | None = None
+    """Layer of the teacher."""
+    student: Annotated[int, Field(ge=0)] | None = None
+    """Layer of the student."""
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    """Factor of this loss in the sum."""
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    """Of logits: both are divided by it. `kl` is multiplied by its square, `cross_entropy` is not."""
+    projection: Literal["linear", "shared"] | None = None
+    """Of hidden states: a linear layer from the student's width to the teacher's, one for each student layer (`linear`)
+    or one for all (`shared`). TinyBERT has both itself."""
+    heads: Literal["each", "mean"] = "each"
+    """Of attention: compare head with head, or the mean of all heads."""
+    relation_heads: PositiveInt | None = None
+    """Of relations: heads that the vectors are cut into; they divide both widths."""
+
+
+class DistillStage(Section):
+    """One training of the student: a named strategy, matches of your own, or both together."""
+
+    strategy: (
+        Literal["logits", "uniform", "last", "minilm", "minilmv2", "tinybert-intermediate", "tinybert-prediction"] | None
+    ) = None
+    """A named set of matches; `zoo recipes show --resolved` lists them."""
+    temperature: Annotated[float, Field(gt=0)] | None = None
+    """Of the strategies that compare logits; 1 unless given."""
+    hard_share: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Share of the loss on the labels beside the teacher's logits (logits, uniform, last); 0 unless given."""
+    projection: Literal["linear", "shared"] | None = None
+    """Of the strategies that compare hidden states (uniform, last, tinybert-intermediate); `linear` unless given."""
+    teacher_layer: PositiveInt | None = None
+    """Layer that the student's last one learns from (minilm, minilmv2); the last one unless given."""
+    relation_heads: PositiveInt | None = None
+    """Heads of the relations (minilmv2); unless given the largest number up to 48 that divides both widths."""
+    matches: list[DistillMatch] = []
+    """Matches of your own."""
+    train: TrainSection = Field(default_factory=TrainSection)
+    """Values of `train` that differ in this stage."""
+
+    def training(self, base: TrainSection) -> TrainSection:
+        """The recipe's `train` section with the values of this stage."""
+        return base.model_copy(update={key: getattr(self.train, key) for key in self.train.model_fields_set})
+
+
+class DistillSection(Section):
+    """A smaller model that learns from the fine-tuned one."""
+
+    student: StudentSection
+    """The smaller model."""
+    stages: Annotated[dict[str, DistillStage], Field(min_length=1)]
+    """Trainings one after another, by name; each goes on with the best student of the one before."""
+    cache_gigabytes: Annotated[float, Field(ge=0)] = 4.0
+    """Keep what the teacher says of the training texts on disk until the run ends, if it needs no more space."""
+    baseline: bool = False
+    """Train the same student without the teacher, too, to compare."""
+    min_share: Annotated[float, Field(gt=0)] | None = None
+    """Least share of the teacher's score that the student must keep; else it is rejected, with exit code 6."""
+
+
+class QuantizeSection(Section):
+    """Integer arithmetic for inference: eight bits for weights and for what goes into matrix products."""
+
+    backend: Literal["onnx", "openvino", "paddle"] = "onnx"
+    """What will run the model: `onnx` for ONNX Runtime, `openvino` for OpenVINO; `paddle` has no integer products here."""
+    method: Literal["dynamic", "static"] = "dynamic"
+    """Ranges of activations are found in each call (`dynamic`), or beforehand from training examples (`static`)."""
+    calibration: Annotated[list[Literal["min_max", "percentile", "entropy", "mse"]], Field(min_length=1)] | None = None
+    """Static: ways to choose a range, each of which is tried; the best on the development set is kept. By default all
+    that the back end has: OpenVINO has min_max and percentile only."""
+    percentile: Annotated[float, Field(gt=0.5, le=1)] = 0.9999
+    """Static: share of the values that the range of `percentile` holds."""
+    calibration_examples: PositiveInt = 128
+    """Static: how many training examples ranges are found from, of all lengths that occur."""
+    embeddings: bool = True
+    """Store embedding tables in eight bits, too: a smaller file, not a faster one."""
+    tolerance: Annotated[float, Field(gt=0)] = 0.02
+    """Largest difference of a score when the golden requests are answered again, e.g. on another processor."""
+
+
+class GatesSection(Section):
+    """What a compressed model must keep to; a breach is exit code 6, and the artifact stays under `rejected/`."""
+
+    metric_drop: Fraction = 0.01
+    """How much of the metric may be lost on the development set, as a difference: 0.01 allows 0.80 to become 0.79."""
+    size_ratio: Annotated[float, Field(gt=0)] | None = None
+    """Largest size of the graph as a share of the uncompressed one, e.g. 0.3."""
+    speed_up: Annotated[float, Field(gt=0)] | None = None
+    """Least factor by which the graph must be faster than the uncompressed one on the same back end."""
 
 
 class ExportSection(Section):
@@ -234,6 +347,12 @@ class Recipe(Section):
     """Where the labelled text is and how it is written."""
     train: TrainSection = Field(default_factory=TrainSection)
     """The training loop."""
+    distill: DistillSection | None = None
+    """A smaller model that learns from the fine-tuned one."""
+    quantize: QuantizeSection | None = None
+    """Integer arithmetic for inference."""
+    gates: GatesSection = Field(default_factory=GatesSection)
+    """What a compressed model must keep to."""
     export: ExportSection = Field(default_factory=ExportSection)
     """Graphs that run without the model's code."""
     serve: ServeSection = Field(default_factory=ServeSection)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import difflib
 import re
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from zoo_cli import registry
 from zoo_cli.base.errors import Location, UsageError
-from zoo_cli.recipe.layers import Layered
+from zoo_cli.recipe.layers import MODELS, Layered, value_at
 from zoo_cli.recipe.schema import Recipe
 from zoo_cli.recipe.yaml12 import Path
 
@@ -29,6 +29,10 @@ def _format_options(name: Any) -> type[BaseModel] | None:
 
 def _task_options(name: Any) -> type[BaseModel] | None:
     return registry.task(name).options if isinstance(name, str) and name in registry.TASKS else None
+
+
+def _family_config(name: Any) -> type[BaseModel] | None:
+    return registry.family(name).config if isinstance(name, str) and name in registry.FAMILIES else None
 
 
 def _fields(model: type[BaseModel]) -> dict[str, Any]:
@@ -48,16 +52,10 @@ def _model_at(path: Path, recipe: dict[str, Any]) -> tuple[type[BaseModel] | Non
     """The class that describes the keys below the longest known prefix of `path`, and the rest of the path."""
     task = recipe.get("task")
     data = recipe.get("data")
-    model = recipe.get("model")
     special: list[tuple[Path, Any]] = [
         (("task",), _task_options(task.get("name")) if isinstance(task, dict) else None),
         (("data", "options"), _format_options(data.get("format")) if isinstance(data, dict) else None),
-        (
-            ("model", "config"),
-            registry.family(model["family"]).config
-            if isinstance(model, dict) and model.get("family") in registry.FAMILIES
-            else None,
-        ),
+        *(((*section, "config"), _family_config(value_at(recipe, *section, "family"))) for section in MODELS),
     ]
     if path[:1] == ("tiny",):
         path = path[1:]
@@ -67,17 +65,23 @@ def _model_at(path: Path, recipe: dict[str, Any]) -> tuple[type[BaseModel] | Non
     return Recipe, path
 
 
+def _walk(model: type[BaseModel] | None, keys: Path) -> type[BaseModel] | None:
+    """The class of the mapping that keys lead to from a mapping of class `model`."""
+    rest = list(keys)
+    while rest:
+        field = _fields(model).get(str(rest.pop(0))) if model else None
+        model = _sub_model(field.annotation) if field else None
+        if field and rest and get_origin(field.annotation) is dict:
+            rest.pop(0)  # a name that the user chose for one of several sections
+    return model
+
+
 def annotation_of(path: Path, recipe: dict[str, Any]) -> Any:
     """The type of a key with its constraints, or `Any` where the schema leaves it open or does not know the key."""
     model, rest = _model_at(path, recipe)
-    for depth, key in enumerate(rest):
-        field = _fields(model).get(str(key)) if model else None
-        if field is None:
-            return Any
-        if depth == len(rest) - 1:
-            return _annotated(field)
-        model = _sub_model(field.annotation)
-    return Any
+    model = _walk(model, rest[:-1])
+    field = _fields(model).get(str(rest[-1])) if model and rest else None
+    return _annotated(field) if field else Any
 
 
 def _annotated(field: Any) -> Any:
@@ -87,9 +91,7 @@ def _annotated(field: Any) -> Any:
 def key_names(path: Path, recipe: dict[str, Any]) -> list[str]:
     """The valid keys of the mapping at `path`."""
     model, rest = _model_at((*path, ""), recipe)
-    for key in rest[:-1]:
-        field = _fields(model).get(str(key)) if model else None
-        model = _sub_model(field.annotation) if field else None
+    model = _walk(model, rest[:-1])
     return list(_fields(model)) if model else []
 
 
@@ -177,7 +179,8 @@ def validate(layered: Layered) -> tuple[Recipe | None, BaseModel | None, list[Pr
     except ValidationError as error:
         problems += _problems(error, (), layered)
     options = _validate_task(tree.get("task"), layered, problems)
-    _validate_family(tree, layered, problems)
+    for section in MODELS:
+        _validate_family(section, layered, problems)
     data = tree.get("data")
     if isinstance(data, dict) and isinstance(data.get("format"), str):
         _validate_format(data, layered, problems)
@@ -208,21 +211,22 @@ def _validate_task(section: Any, layered: Layered, problems: list[Problem]) -> B
         return None
 
 
-def _validate_family(tree: dict[str, Any], layered: Layered, problems: list[Problem]) -> None:
-    section = tree.get("model")
-    if not isinstance(section, dict) or not isinstance(section.get("family"), str):
+def _validate_family(section: Path, layered: Layered, problems: list[Problem]) -> None:
+    """Family and configuration of a section that describes a model."""
+    name = value_at(layered.value, *map(str, section), "family")
+    if not isinstance(name, str):
         return
     try:
-        spec = registry.family(section["family"])
+        spec = registry.family(name)
     except UsageError as error:
-        problems.append((_place(("model", "family"), layered), error))
+        problems.append((_place((*section, "family"), layered), error))
         return
-    values = section.get("config")
+    values = value_at(layered.value, *map(str, section), "config")
     if not isinstance(values, dict):
         return
     fields = _fields(spec.config)
     for key, value in values.items():
-        path: Path = ("model", "config", key)
+        path: Path = (*section, "config", key)
         if key not in fields:
             problems.append((_place(path, layered), unknown_key(path, list(fields))))
             continue

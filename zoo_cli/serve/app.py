@@ -16,7 +16,7 @@ from zoo_cli import __version__, registry
 from zoo_cli.base.errors import ZooError
 from zoo_cli.recipe.schema import ServeSection
 from zoo_cli.serve import management, native, open_inference, page, simple
-from zoo_cli.serve.exchange import ClientGone, gone_response, refusal_response
+from zoo_cli.serve.exchange import ClientGone, gone_response, invalid_body, refusal_response
 from zoo_cli.serve.hosting import Host
 from zoo_cli.serve.metrics import Metrics
 from zoo_cli.serve.middleware import Guarded, Keys, Observed
@@ -31,10 +31,14 @@ class Zoo(FastAPI):
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document."""
+        document = get_openapi(
+            title="zoo", version=__version__, routes=self.routes, description="Answers of the loaded models."
+        )
         loaded = {model.task.name for model in self.state.host.models.values()}
-        hidden = set(registry.TASKS) - loaded
-        routes = [route for route in self.routes if getattr(route, "name", None) not in hidden]
-        return get_openapi(title="zoo", version=__version__, routes=routes, description="Answers of the loaded models.")
+        for name in registry.TASKS:
+            if name not in loaded:
+                document["paths"].pop(f"/v1/{name}", None)
+        return document
 
 
 def create_app(settings: ServeSection, models: list[ServedModel], metrics: Metrics) -> tuple[ASGIApp, Host]:
@@ -60,7 +64,7 @@ def create_app(settings: ServeSection, models: list[ServedModel], metrics: Metri
 
     app = Zoo(lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.host = host
-    for part in (management, native, open_inference, page, simple):
+    for part in (native, management, open_inference, page, simple):
         app.include_router(part.router())
     app.add_exception_handler(ZooError, _refuse)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -76,21 +80,8 @@ async def _refuse(request: Request, error: Exception) -> Response:
 
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    detail = error.errors()[0]
-    if detail["type"] == "json_invalid":
-        return refusal_response(Refusal("broken-json", "the body is not JSON"), request.scope)
-    refusal = Refusal("bad-request", "{reason}", field=_field(detail["loc"]), reason=detail["msg"])
-    return refusal_response(refusal, request.scope)
-
-
-def _field(location: tuple[int | str, ...]) -> str | None:
-    """``("body", "many", "inputs", 3, "text")`` -> ``"inputs[3].text"``."""
-    path = ""
-    for part in location[1:]:
-        if part in ("one", "many") and not path:
-            continue
-        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
-    return path or None
+    details = [{**detail, "loc": detail["loc"][1:]} for detail in error.errors()]
+    return refusal_response(invalid_body(details), request.scope)
 
 
 async def _http(request: Request, error: Exception) -> Response:

@@ -24,7 +24,7 @@ from typing import Any
 from zoo_cli.base.errors import ZooError
 from zoo_cli.recipe.schema import ServeLimits
 from zoo_cli.runtime.pipeline import Runner
-from zoo_cli.serve.jobs import Job, out_of_time
+from zoo_cli.serve.jobs import Job, Outbox, out_of_time
 from zoo_cli.serve.metrics import ModelMetrics
 from zoo_cli.serve.refusals import Refusal, refusal_of, report
 from zoo_cli.serve.waiting import Row, WaitingRows
@@ -57,6 +57,7 @@ class Engine:
         self._speed = 0.0  # inputs per second, as a moving average
         self._last_end = time.monotonic()
         self._order = itertools.count()
+        self._outbox: Outbox | None = None
         self._work: queue.PriorityQueue[tuple[int, int, Job | None]] = queue.PriorityQueue()
         self._waiting = WaitingRows(allowed, metrics.queue_tokens.inc)
         runners = [make() for make in make_runners]
@@ -83,7 +84,9 @@ class Engine:
         """
         self.refuse_if_full(len(values))
         loop = asyncio.get_running_loop()
-        jobs = [Job(task, value, deadline, loop.create_future(), loop) for value in values]
+        if self._outbox is None:
+            self._outbox = Outbox(loop)
+        jobs = [Job(task, value, deadline, loop.create_future(), self._outbox) for value in values]
         self.items += len(jobs)
         self.metrics.queue_items.inc(len(jobs))
         for job in jobs:

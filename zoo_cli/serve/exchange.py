@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fastapi import Request, Response
+from fastapi.routing import APIRoute
+from pydantic import TypeAdapter, ValidationError
 from starlette.types import Receive, Scope
 
 from zoo_cli.serve.hosting import Host
@@ -87,15 +89,66 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, Any]) -> Any:
     Raises:
         ClientGone: it did.
     """
-    task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_closed(request.receive))
+    waiting = asyncio.current_task()
+    assert waiting is not None
+    gone = asyncio.ensure_future(_closed(request.receive))
+
+    def stop(watcher: asyncio.Future[None]) -> None:
+        if not watcher.cancelled():
+            waiting.cancel()
+
+    gone.add_done_callback(stop)
     try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientGone
-        return task.result()
+        return await work
+    except asyncio.CancelledError:
+        if not gone.done():
+            raise
+        waiting.uncancel()
+        raise ClientGone from None
     finally:
-        task.cancel()
+        gone.remove_done_callback(stop)
         gone.cancel()
+
+
+def route_for(body_type: Any) -> type[APIRoute]:
+    """A kind of route whose body is read by pydantic at once: FastAPI's own way takes four times as long.
+
+    Args:
+        body_type: of the endpoint's argument `body`; its documentation is FastAPI's.
+    """
+    adapter: TypeAdapter[Any] = TypeAdapter(body_type)
+
+    class BodyRoute(APIRoute):
+        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+            endpoint: Callable[..., Awaitable[Response]] = self.endpoint
+
+            async def handle(request: Request) -> Response:
+                try:
+                    body = adapter.validate_json(await request.body())
+                except ValidationError as error:
+                    raise invalid_body(error.errors(include_url=False)) from error
+                return await endpoint(request, body=body, **request.path_params)
+
+            return handle
+
+    return BodyRoute
+
+
+def invalid_body(details: Sequence[Any]) -> Refusal:
+    """The refusal of a body that is not of its type.
+
+    Args:
+        details: pydantic's errors; the first is told.
+    """
+    detail = details[0]
+    if detail["type"] == "json_invalid":
+        return Refusal("broken-json", "the body is not JSON")
+    path = ""
+    for part in detail["loc"]:
+        if part in ("one", "many") and not path:  # which of two types, not a key
+            continue
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
+    return Refusal("bad-request", "{reason}", field=path or None, reason=detail["msg"])
 
 
 def to_json(value: Any) -> bytes:

@@ -5,11 +5,44 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
 from zoo_cli.serve.refusals import Refusal
 from zoo_cli.tasks.base import Feature, Outputs, Steps, Task
+
+
+class Outbox:
+    """Carries answers to the event loop, which is woken once for all that came while it was busy.
+
+    Args:
+        loop: the event loop.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._answers: deque[tuple[asyncio.Future[Any], Any, Refusal | None]] = deque()
+        self._called = False
+
+    def post(self, future: asyncio.Future[Any], value: Any, reason: Refusal | None) -> None:
+        """Settle a future of the loop with a value or a reason; from any thread."""
+        self._answers.append((future, value, reason))
+        if not self._called:
+            self._called = True
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                self._loop.call_soon_threadsafe(self._settle)
+
+    def _settle(self) -> None:
+        self._called = False  # before looking, so that what comes from now on calls again
+        while self._answers:
+            future, value, reason = self._answers.popleft()
+            if future.done():
+                continue
+            if reason is None:
+                future.set_result(value)
+            else:
+                future.set_exception(reason)
 
 
 @dataclass(slots=True, eq=False)
@@ -24,14 +57,14 @@ class Job:
         value: what the client sent.
         deadline: on `time.monotonic`; nothing is computed after it.
         future: of the event loop; gets the answer or a `Refusal`.
-        loop: the event loop.
+        outbox: carries the answer to the event loop.
     """
 
     task: Task[Any]
     value: Any
     deadline: float
     future: asyncio.Future[Any]
-    loop: asyncio.AbstractEventLoop
+    outbox: Outbox
     arrived: float = field(default_factory=time.monotonic)
     steps: Steps | None = None
     outputs: list[Outputs] = field(default_factory=list)
@@ -73,17 +106,7 @@ class Job:
         if self.over:
             return
         self.over = True
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            self.loop.call_soon_threadsafe(_settle, self.future, value, reason)
-
-
-def _settle(future: asyncio.Future[Any], value: Any, reason: Refusal | None) -> None:
-    if future.done():
-        return
-    if reason is None:
-        future.set_result(value)
-    else:
-        future.set_exception(reason)
+        self.outbox.post(self.future, value, reason)
 
 
 def out_of_time() -> Refusal:

@@ -7,9 +7,9 @@ import hashlib
 import hmac
 import json
 import logging
+import random
 import re
 import time
-import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -87,7 +87,8 @@ class Observed:
             await self.app(scope, receive, send)
             return
         sent_id = Headers(scope=scope).get("x-request-id", "")
-        record = scope["zoo.record"] = Record(sent_id if _REQUEST_ID.fullmatch(sent_id) else uuid.uuid4().hex)
+        own_id = sent_id if _REQUEST_ID.fullmatch(sent_id) else f"{random.getrandbits(128):032x}"
+        record = scope["zoo.record"] = Record(own_id)
         begin, size = time.perf_counter(), 0
         status: int | None = None
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, create_mo
 from zoo_cli import registry
 from zoo_cli.registry import TaskSpec
 from zoo_cli.runtime.pipeline import with_parameters
-from zoo_cli.serve.exchange import begin, host_of, json_response, seconds_of, unless_gone
+from zoo_cli.serve.exchange import begin, host_of, json_response, route_for, seconds_of, unless_gone
 from zoo_cli.tasks.api import RequestModel
 
 
@@ -131,9 +131,11 @@ def router() -> APIRouter:
         spec = registry.task(name)
         if spec.request is None or spec.answer is None:
             continue
+        body = request_body(spec)
         routes.add_api_route(
             f"/v1/{name}",
-            make_endpoint(spec, request_body(spec)),
+            make_endpoint(spec, body),
+            route_class_override=route_for(body),
             methods=["POST"],
             name=name,
             operation_id=name,

@@ -190,15 +190,15 @@ class ServedModel:
         return answers
 
     async def _wait(self, jobs: list[Job], deadline: float, places: Sequence[str]) -> None:
-        if not jobs:
-            return
         futures = [job.future for job in jobs]
-        await asyncio.wait(futures, timeout=deadline - time.monotonic(), return_when=asyncio.FIRST_EXCEPTION)
-        for future, place in zip(futures, places, strict=True):
-            if future.done() and (error := future.exception()):
-                raise error.within(place) if isinstance(error, Refusal) else error
-        if not all(future.done() for future in futures):
-            raise out_of_time()
+        try:
+            async with asyncio.timeout(deadline - time.monotonic()):
+                await asyncio.gather(*futures)
+        except TimeoutError:
+            raise out_of_time() from None
+        except Refusal as refusal:
+            failed = next(index for index, future in enumerate(futures) if future.done() and future.exception())
+            raise refusal.within(places[failed]) from None
 
     def _check_sizes(self, values: Sequence[Any], places: Sequence[str]) -> None:
         limits = self.limits

@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -144,12 +144,13 @@ def bind(settings: ServeSection) -> socket.socket:
     return listening
 
 
-def serve(settings: ServeSection, listening: socket.socket) -> None:
+def serve(settings: ServeSection, listening: socket.socket, started: Callable[[], None] = lambda: None) -> None:
     """Serve until a stop signal.
 
     Args:
         settings: with the models.
         listening: from `bind`.
+        started: called when all files are read; the models are not ready yet.
 
     Raises:
         ZooError: a bundle or a file of keys cannot be read.
@@ -176,6 +177,8 @@ def serve(settings: ServeSection, listening: socket.socket) -> None:
         ssl_certfile=settings.tls_certificate,
         ssl_keyfile=settings.tls_key,
     )
+    config.load()
+    started()
     Server(config, host).run(sockets=[listening])
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from pydantic import ConfigDict
 
-from zoo_cli.serve.exchange import begin, host_of, json_response, seconds_of, unless_gone
+from zoo_cli.serve.exchange import begin, host_of, json_response, route_for, seconds_of, unless_gone
 from zoo_cli.serve.refusals import Refusal
 from zoo_cli.serve.served import ServedModel
 from zoo_cli.tasks.api import RequestModel
@@ -125,5 +125,11 @@ def router() -> APIRouter:
         answers = await unless_gone(request, model.answer(values, seconds_of(request, model), places, task))
         return json_response({"result": result_of(task, answers)}, most=model.limits.answer_bytes)
 
-    routes.add_api_route("/{name:path}", simple_serving, methods=["POST"], operation_id="simple_serving")
+    routes.add_api_route(
+        "/{name:path}",
+        simple_serving,
+        methods=["POST"],
+        operation_id="simple_serving",
+        route_class_override=route_for(SimpleRequest),
+    )
     return routes

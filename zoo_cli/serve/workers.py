@@ -15,18 +15,20 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import FrameType
 
 from prometheus_client.multiprocess import mark_process_dead
 
-from zoo_cli.base.console import say
-from zoo_cli.base.errors import PlatformError
+from zoo_cli.base.console import say, show_error
+from zoo_cli.base.errors import ZooError
 from zoo_cli.recipe.schema import ServeSection
 from zoo_cli.serve.metrics import SHARED_FOLDER
 
-_log = logging.getLogger(__name__)
 _LONGEST_PAUSE = 30.0
+_FINAL = {2, 3, 4, 5}
+"""Exit codes of errors that would come again: wrong settings, bundles or keys, or a missing package."""
 _STABLE = 60.0
 """Seconds after which a process counts as healthy, so that its next death is answered at once."""
 
@@ -52,19 +54,22 @@ class Supervisor:
         self.stopping = False
         self._workers: list[_Worker] = []
 
-    def run(self) -> int:
+    def run(self, started: Callable[[], None]) -> int:
         """Serve until a stop signal; returns the exit code: 0 if every process ended well.
 
-        Raises:
-            PlatformError: a process ended before it ever was ready to serve.
+        A process that cannot read its files ends the others too, with its own exit code.
+
+        Args:
+            started: called when the processes are on their way.
         """
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, self._stop)
         with tempfile.TemporaryDirectory(prefix="zoo-metrics-") as folder:
             self._workers = [_Worker(self._start(folder)) for _ in range(self.settings.workers)]
+            started()
             while not self.stopping:
                 time.sleep(0.2)
-                self._restart_dead(folder)
+                self._look_after(folder)
             return self._wait()
 
     def _start(self, folder: str) -> subprocess.Popen[bytes]:
@@ -83,11 +88,14 @@ class Supervisor:
         process.stdin.flush()
         return process
 
-    def _restart_dead(self, folder: str) -> None:
+    def _look_after(self, folder: str) -> None:
         for index, worker in enumerate(self._workers):
             status = worker.process.poll()
             if status is None or self.stopping:
                 continue
+            if status in _FINAL:
+                self._stop(signal.SIGTERM, None)
+                return
             lived = time.monotonic() - worker.started
             mark_process_dead(worker.process.pid, folder)
             pause = 0.5 if lived > _STABLE else worker.pause
@@ -104,16 +112,15 @@ class Supervisor:
     def _wait(self) -> int:
         self.listening.close()
         end = time.monotonic() + self.settings.drain_delay + self.settings.drain_timeout + 10
-        statuses = []
+        statuses: list[int] = []
         for worker in self._workers:
             try:
                 statuses.append(worker.process.wait(max(0.1, end - time.monotonic())))
             except subprocess.TimeoutExpired:
                 worker.process.kill()
                 statuses.append(worker.process.wait())
-        if any(statuses):
-            raise PlatformError("worker-failed", "a worker ended with {status}", status=next(filter(None, statuses)))
-        return 0
+        # A process that was killed has the negative number of the signal; a shell would say 128 and the number.
+        return max((status if status >= 0 else 128 - status for status in statuses), default=0)
 
 
 def work() -> None:
@@ -134,4 +141,8 @@ def work() -> None:
 
     threading.Thread(target=end_with_parent, daemon=True).start()
     settings = ServeSection.model_validate(order["settings"])
-    serve(settings, socket.socket(fileno=order["socket"]))
+    try:
+        serve(settings, socket.socket(fileno=order["socket"]))
+    except ZooError as error:
+        show_error(error)
+        sys.exit(error.exit_code)

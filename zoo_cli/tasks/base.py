@@ -1,9 +1,9 @@
 """What a task is: text in, features for the model; outputs of the model in, answers and scores out.
 
-Training, evaluation, prediction, export and the server all call these methods, so an answer cannot depend on where it is
-computed. A task never sees a batch: it makes one *feature* for each sequence the model has to read and gets back that
-sequence's outputs without padding. Which of them go into one batch is the caller's choice (`zoo_cli.data.batching`);
-how they are put together and cut apart again is `Task.stack` and `Task.unstack`.
+Training, evaluation, prediction, export and the server all call these methods, so an answer cannot depend on where it
+is computed. A task makes one *feature* for each sequence that the model has to read and gets back that sequence's
+outputs without padding. Which features go into one batch is the caller's choice (`zoo_cli.data.batching`); how they are
+put together and cut apart again is `Task.stack` and `Task.unstack`.
 """
 
 from __future__ import annotations
@@ -162,7 +162,9 @@ class Task(ABC, Generic[Example]):
     def save(self, folder: Path) -> None:
         """Write `task.json`."""
         options: BaseModel = self.options
-        write_json(Path(folder) / TASK_FILE, {"task": self.name, "version": 1, "options": options.model_dump(mode="json")})
+        write_json(
+            Path(folder) / TASK_FILE, {"task": self.name, "version": 1, "options": options.model_dump(mode="json")}
+        )
 
 
 def load_task(folder: Path, tokenizer: Tokenizer, inputs: Sequence[str]) -> Task[Any]:

@@ -52,6 +52,7 @@ class ElectraConfig(ModelConfig):
 
 
 _MODELING = "zoo_cli.models.electra.modeling"
+_PRETRAINING = "zoo_cli.models.electra.pretraining"
 
 FAMILY = FamilySpec(
     name="electra",
@@ -66,19 +67,21 @@ FAMILY = FamilySpec(
         "ElectraForMultipleChoice": f"{_MODELING}:ElectraForMultipleChoice",
         "ElectraForBinaryTokenClassification": f"{_MODELING}:ElectraForBinaryTokenClassification",
         "ElectraForSPO": f"{_MODELING}:ElectraForSPO",
-        "ElectraGenerator": f"{_MODELING}:ElectraGenerator",
-        "ElectraForMaskedLM": f"{_MODELING}:ElectraGenerator",
-        "ElectraDiscriminator": f"{_MODELING}:ElectraDiscriminator",
-        "ElectraForPreTraining": f"{_MODELING}:ElectraDiscriminator",  # so called by Hugging Face
-        "ElectraForTotalPretraining": f"{_MODELING}:ElectraForTotalPretraining",
-        "ElectraForPretraining": f"{_MODELING}:ElectraForTotalPretraining",  # so called by PaddleNLP
-        "ElectraPretrainingCriterion": f"{_MODELING}:ElectraPretrainingCriterion",
+        "ElectraGenerator": f"{_PRETRAINING}:ElectraGenerator",
+        "ElectraForMaskedLM": f"{_PRETRAINING}:ElectraGenerator",
+        "ElectraDiscriminator": f"{_PRETRAINING}:ElectraDiscriminator",
+        "ElectraForPreTraining": f"{_PRETRAINING}:ElectraDiscriminator",  # so called by Hugging Face
+        "ElectraForTotalPretraining": f"{_PRETRAINING}:ElectraForTotalPretraining",
+        "ElectraForPretraining": f"{_PRETRAINING}:ElectraForTotalPretraining",  # so called by PaddleNLP
+        "ElectraPretrainingCriterion": f"{_PRETRAINING}:ElectraPretrainingCriterion",
     },
     tasks={
         "sequence_classification": "ElectraForSequenceClassification",
         "token_classification": "ElectraForTokenClassification",
         "question_answering": "ElectraForQuestionAnswering",
         "multiple_choice": "ElectraForMultipleChoice",
+        "matching": "ElectraForMultipleChoice",
+        "nested_ner": "ElectraForBinaryTokenClassification",
         "spo": "ElectraForSPO",
         "language_modeling": "ElectraForTotalPretraining",
     },

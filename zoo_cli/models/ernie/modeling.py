@@ -16,7 +16,7 @@ from zoo_cli.models.base import HeadModel, Model
 from zoo_cli.models.ernie.config import ErnieConfig
 from zoo_cli.models.heads import head_output
 from zoo_cli.models.layers import Encoder, Pooler, attention_bias, default_positions
-from zoo_cli.models.losses import cross_entropy, token_losses
+from zoo_cli.models.losses import cross_entropy, multi_label_loss, token_losses
 from zoo_cli.models.outputs import Cache, ModelOutput, Tensor
 
 
@@ -139,16 +139,19 @@ class UTC(HeadModel):
         *,
         omask_positions: Tensor,
         cls_positions: Tensor,
+        labels: Tensor | None = None,
         **inputs: Any,
     ) -> ModelOutput:
         """Score options.
 
         Args:
             omask_positions: [B, n] places of the options' markers, 0 where a text has fewer options.
-            cls_positions: [B] places of the text's [CLS].
+            cls_positions: [B] places of the token that stands for the text.
+            labels: [B, n], 1 for options that hold, 0 for others, -100 where there is no option.
 
         Returns:
-            `logits` [B, n]; -1e12 is added where there is no option.
+            `logits` [B, n]; -1e12 is added where there is no option. With `labels` also `loss`, see
+            `zoo_cli.models.losses.multi_label_loss`.
         """
         base = self.backbone(input_ids, **inputs)
         hidden = base.last_hidden_state
@@ -161,7 +164,8 @@ class UTC(HeadModel):
         key = self.linear_k(options)  # [B, n, 64]
         logits = paddle.matmul(key, query.unsqueeze(2)).squeeze(2) / self.width**0.5  # [B, n]
         logits = logits - (omask_positions == 0).astype(logits.dtype) * 1e12
-        return head_output(base, logits=logits)
+        loss = None if labels is None else multi_label_loss(logits, labels)
+        return head_output(base, loss=loss, logits=logits)
 
 
 class ErniePretrainingCriterion(nn.Layer):

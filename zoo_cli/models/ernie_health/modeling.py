@@ -19,13 +19,8 @@ from paddle import nn
 from zoo_cli.base.errors import UsageError
 from zoo_cli.models.base import HeadModel
 from zoo_cli.models.electra.config import ElectraConfig
-from zoo_cli.models.electra.modeling import (
-    ClassificationHead,
-    DiscriminatorHead,
-    PretrainingPair,
-    detection_loss,
-    gumbel_noise,
-)
+from zoo_cli.models.electra.modeling import ClassificationHead
+from zoo_cli.models.electra.pretraining import DiscriminatorHead, PretrainingPair, detection_loss, gumbel_noise
 from zoo_cli.models.layers import activation
 from zoo_cli.models.losses import cross_entropy
 from zoo_cli.models.outputs import ModelOutput, Tensor

@@ -58,6 +58,7 @@ FAMILY = FamilySpec(
         "token_classification": "ErnieMForTokenClassification",
         "question_answering": "ErnieMForQuestionAnswering",
         "multiple_choice": "ErnieMForMultipleChoice",
+        "matching": "ErnieMForMultipleChoice",
         "extraction": "UIEM",
     },
     tokenizer="ErnieMTokenizer",

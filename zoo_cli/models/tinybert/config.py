@@ -48,6 +48,7 @@ FAMILY = FamilySpec(
         "sequence_classification": "TinyBertForSequenceClassification",
         "question_answering": "TinyBertForQuestionAnswering",
         "multiple_choice": "TinyBertForMultipleChoice",
+        "matching": "TinyBertForMultipleChoice",
     },
     tokenizer="TinyBertTokenizer",
     inputs=("input_ids", "token_type_ids", "attention_mask"),

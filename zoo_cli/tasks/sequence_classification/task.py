@@ -36,6 +36,7 @@ class SequenceClassificationTask(Task[TextExample]):
 
     name = "sequence_classification"
     output_names = ("logits",)
+    fixed = frozenset({"labels"})
     options: SequenceClassificationOptions
 
     def __init__(self, options: SequenceClassificationOptions, tokenizer: Tokenizer, inputs: Sequence[str]) -> None:

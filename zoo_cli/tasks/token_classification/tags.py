@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -92,8 +92,10 @@ class ChunkCounts:
         self._predicted: Counter[str] = Counter()
         self._gold: Counter[str] = Counter()
 
-    def add(self, gold: Iterable[Chunk], predicted: Iterable[Chunk]) -> None:
-        """Count the entities of one text."""
+    def add(
+        self, gold: Iterable[tuple[str, Hashable, Hashable]], predicted: Iterable[tuple[str, Hashable, Hashable]]
+    ) -> None:
+        """Count the entities of one text: a type, and whatever else tells one of the type from another."""
         wanted, guessed = set(gold), set(predicted)
         self._gold.update(label for label, _, _ in wanted)
         self._predicted.update(label for label, _, _ in guessed)

@@ -1,0 +1,1 @@
+"""What a command wants, and the parts of it that say so."""

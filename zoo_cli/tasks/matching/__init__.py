@@ -1,0 +1,1 @@
+"""Which of several texts is most like another one."""

@@ -1,0 +1,1 @@
+"""Named entities of which one kind may enclose the others."""

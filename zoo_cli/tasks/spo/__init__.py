@@ -1,0 +1,1 @@
+"""Subject, predicate and object: relations between entities, both found at once."""
