@@ -20,9 +20,11 @@ from zoo_cli.decoding.arrays import join_results, split_prompts
 from zoo_cli.decoding.engine import Prompt, Request
 from zoo_cli.decoding.options import GenerationOptions
 from zoo_cli.decoding.processors import TokenLogits
-from zoo_cli.models.cache import HIDDEN, DecodingCache
+from zoo_cli.models.cache import DecodingCache
 from zoo_cli.models.language_model import LanguageModel
-from zoo_cli.models.outputs import Tensor
+from zoo_cli.models.layers import HIDDEN
+from zoo_cli.models.outputs import Cache, Tensor
+from zoo_cli.models.single_token import SingleTokenStack
 
 
 class RunningBatch:
@@ -33,10 +35,11 @@ class RunningBatch:
     """
 
     def __init__(self, model: LanguageModel) -> None:
-        config = model.config
-        heads = {config.layer_sizes(index).num_heads for index in range(config.num_hidden_layers)}
+        sizes = [model.config.layer_sizes(index) for index in range(model.config.num_hidden_layers)]
         self._model = model
-        self._cache = DecodingCache(config.num_hidden_layers, heads.pop() if len(heads) == 1 else 1)
+        self._backbone = model.backbone
+        self._layers = SingleTokenStack(model.backbone.stack)
+        self._cache = DecodingCache([size.num_heads for size in sizes], sizes[0].head_dim)
         self._last: dict[str, np.ndarray] = {}  # what each row's last token had as inputs, int64 [n]
 
     @property
@@ -62,34 +65,43 @@ class RunningBatch:
                 if name in prompt:
                     values[row, :length] = prompt[name]
         mask = _prompt_mask(prompts, lengths)
+        output = self._backbone(**_tensors(inputs), attention_mask=paddle.to_tensor(mask), use_cache=True)
         ends = lengths - 1
-        self._cache.open_prompts(lengths, mask if mask.ndim == 2 else mask[np.arange(count), 0, ends])
-        hidden = self._read(inputs, attention_mask=paddle.to_tensor(mask))
+        visible = mask if mask.ndim == 2 else mask[np.arange(count), 0, ends]
+        self._cache.add_rows(self._heads_first(output.past_key_values), lengths, visible)
         last = {name: values[np.arange(count), ends] for name, values in inputs.items()}
         self._last = {name: np.concatenate([self._last.get(name, last[name][:0]), last[name]]) for name in last}
         flat = paddle.to_tensor(np.arange(count) * width + ends)
-        return self._model.score(hidden.flatten(0, 1).gather(flat)).astype("float32").numpy()
+        hidden = output.last_hidden_state.flatten(0, 1).gather(flat)  # [m, H]
+        return self._model.score(hidden).astype("float32").numpy()
 
     @paddle.no_grad()
     def step(self, tokens: np.ndarray) -> np.ndarray:
         self._last["input_ids"] = tokens
         self._last["position_ids"] = self._last["position_ids"] + 1
         self._cache.open_step()
-        hidden = self._read({name: values[:, None] for name, values in self._last.items()})
-        return self._model.score(hidden.squeeze(1)).astype("float32").numpy()
+        embedded = self._backbone.embed(**_tensors({name: values[:, None] for name, values in self._last.items()}))
+        hidden = self._layers(embedded.squeeze(1), self._cache)  # [n, H]
+        return self._model.score(hidden).astype("float32").numpy()
 
     def select(self, rows: np.ndarray) -> None:
         self._last = {name: values[rows] for name, values in self._last.items()}
         self._cache.select(rows)
 
-    def _read(self, inputs: dict[str, np.ndarray], **more: Tensor) -> Tensor:
-        """Last hidden states [n, S, H] of tokens [n, S]."""
-        given = {
-            name: paddle.to_tensor(values)
-            for name, values in inputs.items()
-            if name != "role_ids" or (values >= 0).any()
-        }
-        return self._model.backbone(**given, **more, past_key_values=self._cache).last_hidden_state
+    def _heads_first(self, caches: Sequence[Cache]) -> Iterator[Cache]:
+        """Caches [m, A, S, d] of the layers, each freed when the next is asked for."""
+        waiting = list(caches)
+        while waiting:
+            key, value = waiting.pop(0)
+            if self._backbone.cache_heads_axis == 2:
+                key, value = key.transpose([0, 2, 1, 3]), value.transpose([0, 2, 1, 3])
+            yield key, value
+
+
+def _tensors(inputs: dict[str, np.ndarray]) -> dict[str, Tensor]:
+    """Inputs of the model; roles are left out where nobody has one."""
+    given = {name: values for name, values in inputs.items() if name != "role_ids" or (values >= 0).any()}
+    return {name: paddle.to_tensor(values) for name, values in given.items()}
 
 
 def _prompt_mask(prompts: Sequence[Prompt], lengths: np.ndarray) -> np.ndarray:

@@ -13,13 +13,32 @@ from typing import Any, ClassVar
 import paddle
 from paddle import nn
 
-from zoo_cli.models.base import HeadModel
-from zoo_cli.models.cache import DecodingCache
+from zoo_cli.models.base import HeadModel, Model
 from zoo_cli.models.config import ModelConfig
 from zoo_cli.models.heads import LMHead, head_output
 from zoo_cli.models.layers import default_positions
 from zoo_cli.models.losses import cross_entropy
 from zoo_cli.models.outputs import Cache, ModelOutput, Tensor
+
+
+class LanguageBackbone(Model):
+    """A backbone that reads prompts with `forward`, and then one token of each row at a time.
+
+    Class attributes:
+        cache_heads_axis: axis of the heads in the caches [B, A, T, d] that `forward` returns.
+    """
+
+    may_be_fresh = ()
+    cache_heads_axis: ClassVar[int] = 1
+
+    @property
+    @abstractmethod
+    def stack(self) -> nn.Layer:
+        """The layers, as `zoo_cli.models.single_token.SingleTokenStack` takes them."""
+
+    @abstractmethod
+    def embed(self, input_ids: Tensor, position_ids: Tensor, **more: Tensor) -> Tensor:
+        """What goes into the first layer [B, S, H], of ids and positions [B, S] and the model's `token_inputs`."""
 
 
 class LanguageModel(HeadModel):
@@ -99,8 +118,8 @@ class TokenEmbeddings(nn.Layer):
     def forward(
         self,
         input_ids: Tensor | None,
-        token_type_ids: Tensor | None,
         position_ids: Tensor,
+        token_type_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
     ) -> Tensor:
         """Embed ids [B, S], or add to given word embeddings [B, S, H]; the result is [B, S, H]."""
@@ -114,7 +133,7 @@ def left_padded_positions(
     input_ids: Tensor | None,
     inputs_embeds: Tensor | None,
     pad_token_id: int,
-    past_key_values: Sequence[Cache] | DecodingCache | None = None,
+    past_key_values: Sequence[Cache] | None = None,
 ) -> Tensor:
     """Positions that do not count the padding on the left of each row; with a past, or without ids, as
     `default_positions`.

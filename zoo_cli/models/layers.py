@@ -15,9 +15,12 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from zoo_cli.base.errors import UsageError
-from zoo_cli.models.cache import HIDDEN, DecodingCache, LayerCache
 from zoo_cli.models.config import ModelConfig
 from zoo_cli.models.outputs import Cache, ModelOutput, Tensor
+
+HIDDEN = -1e4
+"""Added to the score of a hidden key. Not minus infinity: a row without any visible key then attends by its scores."""
+
 
 def activation(name: str) -> Callable[[Tensor], Tensor]:
     """The activation function of that name: PaddlePaddle's functions, and Hugging Face's names for some of them.
@@ -68,7 +71,7 @@ def attention_bias(
     attention_mask: Tensor | None,
     input_ids: Tensor | None,
     pad_token_id: int,
-    past_key_values: Sequence[Cache] | DecodingCache | None = None,
+    past_key_values: Sequence[Cache] | None = None,
 ) -> Tensor:
     """What is added to attention scores: 0 where a key may be seen.
 
@@ -77,18 +80,16 @@ def attention_bias(
             or booleans (1 = see) or of floats that are added as they stand; None hides padding.
         input_ids: [B, S], needed without a mask.
         pad_token_id: id that is hidden without a mask; cached tokens are all visible.
-        past_key_values: the cache. In a step of a `DecodingCache`, which knows what is visible, it alone decides.
+        past_key_values: the cache.
 
     Raises:
         UsageError: there is neither a mask nor ids (`mask-needed`).
     """
-    if isinstance(past_key_values, DecodingCache) and past_key_values.bias is not None:
-        return past_key_values.bias
     if attention_mask is None:
         if input_ids is None:
             raise UsageError("mask-needed", "inputs_embeds need an attention_mask, as padding cannot be seen in them")
         bias = key_padding_bias(input_ids, pad_token_id)  # [B, 1, 1, S]
-        if past_key_values and not isinstance(past_key_values, DecodingCache):
+        if past_key_values:
             past = past_key_values[0][0]
             seen = paddle.zeros([past.shape[0], 1, 1, past.shape[2]], dtype=bias.dtype)
             bias = paddle.concat([seen, bias], axis=-1)  # [B, 1, 1, T]
@@ -191,6 +192,7 @@ class MultiHeadAttention(nn.Layer):
         super().__init__()
         self.num_heads = num_heads
         self.head_dim = head_dim or hidden_size // num_heads
+        self.scale = self.head_dim**-0.5
         width = self.num_heads * self.head_dim
         self.q_proj = nn.Linear(hidden_size, width)
         self.k_proj = nn.Linear(hidden_size, width)
@@ -198,20 +200,21 @@ class MultiHeadAttention(nn.Layer):
         self.out_proj = nn.Linear(width, hidden_size)
         self.dropout = nn.Dropout(dropout)
 
+    @property
+    def projections(self) -> tuple[nn.Linear, ...]:
+        """What makes queries, keys and values."""
+        return self.q_proj, self.k_proj, self.v_proj
+
     def split_heads(self, projected: Tensor) -> Tensor:
         """[B, S, A * d] -> [B, A, S, d]."""
         return projected.reshape([0, 0, self.num_heads, self.head_dim]).transpose([0, 2, 1, 3])
 
-    def forward(
-        self, hidden: Tensor, bias: Tensor | None = None, past: Cache | LayerCache | None = None
-    ) -> AttentionResult:
+    def forward(self, hidden: Tensor, bias: Tensor | None = None, past: Cache | None = None) -> AttentionResult:
         """Attend from `hidden` [B, S, H] to itself and to the cached `past`; `bias` is added to the scores."""
-        query = self.split_heads(self.q_proj(hidden) * self.head_dim**-0.5)  # [B, A, S, d]
+        query = self.split_heads(self.q_proj(hidden) * self.scale)  # [B, A, S, d]
         key = self.split_heads(self.k_proj(hidden))
         value = self.split_heads(self.v_proj(hidden))
-        if isinstance(past, LayerCache):
-            key, value = past.extend(key, value)  # [B, A, T, d]
-        elif past is not None:
+        if past is not None:
             key = paddle.concat([past[0], key], axis=2)  # [B, A, T, d]
             value = paddle.concat([past[1], value], axis=2)
         scores = paddle.matmul(query, key, transpose_y=True)  # [B, A, S, T]
@@ -258,9 +261,7 @@ class EncoderLayer(nn.Layer):
         self.dropout2 = nn.Dropout(dropout)
         self.activation = activation(activation_name)
 
-    def forward(
-        self, hidden: Tensor, bias: Tensor | None = None, past: Cache | LayerCache | None = None
-    ) -> AttentionResult:
+    def forward(self, hidden: Tensor, bias: Tensor | None = None, past: Cache | None = None) -> AttentionResult:
         """One layer on `hidden` [B, S, H]; the result's `hidden` is the layer's output, the rest is its attention's."""
         attention = self.self_attn(self.norm1(hidden) if self.normalize_before else hidden, bias, past)
         hidden = hidden + self.dropout1(attention.hidden)
@@ -308,7 +309,7 @@ class Encoder(nn.Layer):
         self,
         hidden: Tensor,
         bias: Tensor | None = None,
-        past_key_values: Sequence[Cache] | DecodingCache | None = None,
+        past_key_values: Sequence[Cache] | None = None,
         use_cache: bool = False,
         output_hidden_states: bool = False,
         output_attentions: bool = False,

@@ -17,6 +17,7 @@ from zoo_cli.base.errors import Location, UsageError, ZooError, raise_all
 
 Path = tuple[str | int, ...]
 MAX_BYTES = 1_000_000
+MAX_DEPTH = 100
 MAX_VALUES = 100_000  # aliases may repeat a value; this stops a file that would repeat it for ever
 
 _NULL = re.compile(r"~|null|Null|NULL|")
@@ -122,11 +123,23 @@ class _Builder:
         return result
 
 
-def _loader(text: str) -> yaml.SafeLoader:
-    loader = yaml.SafeLoader(text)
-    # Resolve nothing: every plain scalar keeps its text, and `scalar` above gives it a value.
-    loader.yaml_implicit_resolvers = {}
-    return loader
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # libyaml where PyYAML has it
+    """Resolves nothing: every plain scalar keeps its text, and `scalar` gives it a value."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  PyYAML's own attribute
+
+
+def _refuse(text: str, file: str) -> None:
+    """Go through the file once for what must not reach the recursive composer: tags, and bottomless nesting."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        place = Location(file, event.start_mark.line + 1, event.start_mark.column + 1)
+        tag = getattr(event, "tag", None)
+        if tag is not None:
+            raise UsageError("yaml-tag", "tags such as {tag} are not allowed", at=place, tag=tag)
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise UsageError("yaml-size", "the file nests too deeply", at=place)
 
 
 def parse(text: str, file: str) -> Document:
@@ -143,26 +156,21 @@ def parse(text: str, file: str) -> Document:
     if len(text.encode("utf-8", errors="replace")) > MAX_BYTES:
         raise UsageError("yaml-size", "the file is larger than a megabyte", at=Location(file))
     try:
-        for token in yaml.scan(text, Loader=yaml.SafeLoader):
-            if isinstance(token, yaml.TagToken):
-                place = Location(file, token.start_mark.line + 1, token.start_mark.column + 1)
-                raise UsageError("yaml-tag", "tags such as {tag} are not allowed", at=place, tag="".join(filter(None, token.value)))
-        node = _loader(text).get_single_node()
+        _refuse(text, file)
+        node = _Loader(text).get_single_node()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Location(file, mark.line + 1, mark.column + 1) if mark else Location(file)
         raise UsageError("yaml-syntax", "not valid YAML: {reason}", at=place, reason=error.problem) from error
     except yaml.YAMLError as error:  # a character that YAML forbids
         raise UsageError("yaml-syntax", "not valid YAML: {reason}", at=Location(file), reason=str(error)) from error
-    except RecursionError as error:
-        raise UsageError("yaml-size", "the file nests too deeply", at=Location(file)) from error
     if node is None:
         return Document(None, {(): Location(file, 1, 1)})
     builder = _Builder(file)
     builder.places[()] = Location(file, 1, 1)
     try:
         value = builder.build(node, ())
-    except RecursionError as error:  # nested too deeply, or an alias inside of its own anchor
+    except RecursionError as error:  # an alias inside of its own anchor
         raise UsageError("yaml-size", "the file nests too deeply", at=Location(file)) from error
     raise_all(builder.errors)
     return Document(value, builder.places)

@@ -66,7 +66,7 @@ class Refusal(ZooError):
 
     def within(self, place: str) -> Refusal:
         """The same refusal about a part of a larger body, e.g. of ``inputs[3]``."""
-        self.field = ".".join(part for part in (place, self.field) if part)
+        self.field = ".".join(part for part in (place, self.field) if part) or None
         return self
 
 

@@ -119,8 +119,8 @@ class Supervisor:
             except subprocess.TimeoutExpired:
                 worker.process.kill()
                 statuses.append(worker.process.wait())
-        # A process that was killed has the negative number of the signal; a shell would say 128 and the number.
-        return max((status if status >= 0 else 128 - status for status in statuses), default=0)
+        # One that had hardly begun dies of the signal itself.
+        return max((abs(status) for status in statuses if status != -signal.SIGTERM), default=0)
 
 
 def work() -> None:
@@ -136,7 +136,7 @@ def work() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
 
     def end_with_parent() -> None:
-        sys.stdin.buffer.read()
+        os.read(sys.stdin.fileno(), 1)  # not through `sys.stdin`, whose lock would disturb the end of the process
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=end_with_parent, daemon=True).start()

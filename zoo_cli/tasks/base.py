@@ -54,7 +54,8 @@ class Task(ABC, Generic[Example]):
     Args:
         options: the recipe's `task` section, of the class that the task's specification names.
         tokenizer: the model's tokenizer.
-        inputs: the model's integer inputs, e.g. ``("input_ids", "token_type_ids", "attention_mask")``.
+        inputs: the model's integer inputs, e.g. ``("input_ids", "token_type_ids", "attention_mask")``; names of `states`
+            are passed over.
 
     Class attributes:
         name: key in `zoo_cli.registry.TASKS`.
@@ -63,6 +64,10 @@ class Task(ABC, Generic[Example]):
         square: input or label names whose last two axes are both the sequence.
         fixed: input or label names without a sequence axis, such as a vector of classes.
         sequence_outputs: those of `output_names` whose first axis is the sequence (padding is cut from them).
+        states: inputs, and outputs of the same names, that the model hands on from one feature of an example to the next
+            one; float arrays without a sequence axis. Most models have none.
+        most_at_once: examples whose features and outputs may be held at the same time.
+        readings: how often the features of an example are read one after another; the last outputs are the answer.
     """
 
     name: str
@@ -71,11 +76,14 @@ class Task(ABC, Generic[Example]):
     padding: Mapping[str, float] = {}
     square: frozenset[str] = frozenset()
     fixed: frozenset[str] = frozenset()
+    states: tuple[str, ...] = ()
+    most_at_once: int = 1024
+    readings: int = 1
 
     def __init__(self, options: Any, tokenizer: Tokenizer, inputs: Sequence[str]) -> None:
         self.options = options
         self.tokenizer = tokenizer
-        self.inputs = tuple(inputs)
+        self.inputs = tuple(name for name in inputs if name not in self.states)
 
     # -- what the model needs to know -------------------------------------------------------------------------------
 
@@ -89,6 +97,22 @@ class Task(ABC, Generic[Example]):
     def model_config(self) -> dict[str, Any]:
         """Configuration keys that the task sets, e.g. ``num_labels`` and ``id2label``."""
         return {}
+
+    def fit_model(self, state_shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Learn the shapes of `states` from the model; what it sets is part of `self.options`.
+
+        Args:
+            state_shapes: see `zoo_cli.models.config.ModelConfig.state_shapes`.
+        """
+
+    def initial_state(self) -> dict[str, np.ndarray]:
+        """Each of `states` as it is before the first feature of an example, float32."""
+        return {}
+
+    @property
+    def graph_inputs(self) -> tuple[str, ...]:
+        """All inputs of the model, in the order in which exported graphs take them."""
+        return (*self.inputs, *self.states)
 
     # -- batches ----------------------------------------------------------------------------------------------------
 
@@ -131,6 +155,10 @@ class Task(ABC, Generic[Example]):
     @abstractmethod
     def metrics(self) -> Metrics[Example]:
         """A new, empty accumulator."""
+
+    def read(self, features: list[Feature]) -> Steps:
+        """Have the model read all features of an example, and return their outputs in order."""
+        return (yield features)
 
     def tune(self, metrics: Any) -> None:
         """Set options to what is best for the development data, where the options ask for it.

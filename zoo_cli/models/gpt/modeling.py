@@ -17,14 +17,13 @@ from paddle import nn
 
 from zoo_cli.decoding.engine import Decoder, Request
 from zoo_cli.decoding.options import GenerationOptions
-from zoo_cli.models.base import HeadModel, Model
-from zoo_cli.models.cache import HIDDEN, DecodingCache, LayerCache
+from zoo_cli.models.base import HeadModel
 from zoo_cli.models.config import LayerSizes
 from zoo_cli.models.generation import RunningBatch
 from zoo_cli.models.gpt.config import GPTConfig
 from zoo_cli.models.heads import head_output, vocabulary_scores
-from zoo_cli.models.language_model import LanguageModel
-from zoo_cli.models.layers import AttentionResult, activation
+from zoo_cli.models.language_model import LanguageBackbone, LanguageModel
+from zoo_cli.models.layers import HIDDEN, AttentionResult, activation
 from zoo_cli.models.losses import classification_loss, token_losses
 from zoo_cli.models.outputs import Cache, ModelOutput, Tensor
 
@@ -60,7 +59,8 @@ class GPTAttention(nn.Layer):
         super().__init__()
         self.num_heads = sizes.num_heads
         self.head_dim = sizes.head_dim
-        self.coefficient = config.scale_qk_coeff
+        # As a whole; PaddleNLP multiplies queries by (c * d) ** -0.5, and scores by c.
+        self.scale = (config.scale_qk_coeff / self.head_dim) ** 0.5
         width = self.num_heads * self.head_dim
         self.fused = config.fuse_attention_qkv
         if self.fused:
@@ -72,36 +72,27 @@ class GPTAttention(nn.Layer):
         self.out_proj = nn.Linear(width, config.hidden_size)
         self.dropout = nn.Dropout(config.attention_probs_dropout_prob)
 
+    @property
+    def projections(self) -> tuple[nn.Linear, ...]:
+        """What makes queries, keys and values: one for all three, a head's next to each other, or one for each."""
+        return (self.qkv_proj,) if self.fused else (self.q_proj, self.k_proj, self.v_proj)
+
     def project(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values [B, S, A, d] of `hidden` [B, S, H]."""
-        if self.fused:
-            mixed = self.qkv_proj(hidden).reshape([0, 0, self.num_heads, 3 * self.head_dim])
-            query, key, value = mixed.split(3, axis=-1)
-            return query, key, value
-        query, key, value = (
-            projection(hidden).reshape([0, 0, self.num_heads, self.head_dim])
-            for projection in (self.q_proj, self.k_proj, self.v_proj)
-        )
+        projected = [projection(hidden).reshape([0, 0, self.num_heads, -1]) for projection in self.projections]
+        query, key, value = projected[0].split(3, axis=-1) if self.fused else projected
         return query, key, value
 
-    def forward(
-        self, hidden: Tensor, bias: Tensor | None = None, past: Cache | LayerCache | None = None
-    ) -> AttentionResult:
+    def forward(self, hidden: Tensor, bias: Tensor, past: Cache | None = None) -> AttentionResult:
         """Attend from `hidden` [B, S, H] to itself and to the cached `past`; `bias` is added to the scores."""
         query, key, value = self.project(hidden)
-        if past is not None and not isinstance(past, LayerCache):
+        if past is not None:
             key = paddle.concat([past[0], key], axis=1)  # [B, T, A, d]
             value = paddle.concat([past[1], value], axis=1)
         cache = (key, value)
         query, key, value = (x.transpose([0, 2, 1, 3]) for x in (query, key, value))  # [B, A, S or T, d]
-        if isinstance(past, LayerCache):
-            key, value = past.extend(key, value)
-        query = query * (self.coefficient * self.head_dim) ** -0.5
-        scores = paddle.matmul(query, key, transpose_y=True)  # [B, A, S, T]
-        if self.coefficient != 1.0:
-            scores = scores * self.coefficient
-        if bias is not None:
-            scores = scores + (bias if bias.dtype == scores.dtype else bias.astype(scores.dtype))
+        scores = paddle.matmul(query * self.scale, key, transpose_y=True)  # [B, A, S, T]
+        scores = scores + (bias if bias.dtype == scores.dtype else bias.astype(scores.dtype))
         probabilities = F.softmax(scores)
         context = paddle.matmul(self.dropout(probabilities), value)  # [B, A, S, d]
         merged = context.transpose([0, 2, 1, 3]).reshape([0, 0, self.num_heads * self.head_dim])  # [B, S, A * d]
@@ -128,9 +119,7 @@ class GPTDecoderLayer(nn.Layer):
         self.dropout2 = nn.Dropout(config.hidden_dropout_prob)
         self.activation = activation("gelu_new" if config.hidden_activation == "gelu" else config.hidden_activation)
 
-    def forward(
-        self, hidden: Tensor, bias: Tensor | None = None, past: Cache | LayerCache | None = None
-    ) -> AttentionResult:
+    def forward(self, hidden: Tensor, bias: Tensor, past: Cache | None = None) -> AttentionResult:
         """One layer on `hidden` [B, S, H]; the result's `hidden` is the layer's output, the rest is its attention's."""
         attention = self.self_attn(self.norm1(hidden) if self.normalize_before else hidden, bias, past)
         hidden = hidden + self.dropout1(attention.hidden)
@@ -161,7 +150,7 @@ class GPTDecoder(nn.Layer):
         self,
         hidden: Tensor,
         bias: Tensor,
-        past_key_values: Sequence[Cache] | DecodingCache | None = None,
+        past_key_values: Sequence[Cache] | None = None,
         use_cache: bool = False,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
@@ -190,19 +179,26 @@ class GPTDecoder(nn.Layer):
         )
 
 
-class GPTModel(Model):
+class GPTModel(LanguageBackbone):
     """Embeddings and a decoder in which no token sees a later one. There is no pooler.
 
     Args:
         config: sizes.
     """
 
-    may_be_fresh = ()
+    cache_heads_axis = 2
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__(config)
         self.embeddings = GPTEmbeddings(config)
         self.decoder = GPTDecoder(config)
+
+    @property
+    def stack(self) -> GPTDecoder:
+        return self.decoder
+
+    def embed(self, input_ids: Tensor | None, position_ids: Tensor, inputs_embeds: Tensor | None = None) -> Tensor:
+        return self.embeddings(input_ids, position_ids, inputs_embeds)
 
     def spread(self, name: str) -> float:
         """Weights that end a residual branch start smaller the more layers there are."""
@@ -217,7 +213,7 @@ class GPTModel(Model):
         position_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
-        past_key_values: Sequence[Cache] | DecodingCache | None = None,
+        past_key_values: Sequence[Cache] | None = None,
         use_cache: bool = False,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
@@ -231,36 +227,23 @@ class GPTModel(Model):
             attention_mask: 1 for tokens to see, [B, T] or [B, 1 or A, S, T]; unless given all, padding too. Later tokens
                 are hidden in any case.
             inputs_embeds: [B, S, H] in place of the word embeddings of `input_ids`.
-            past_key_values: cache of an earlier call with `use_cache`, or a running batch's.
+            past_key_values: cache of an earlier call with `use_cache`.
 
         Returns:
             `last_hidden_state` [B, S, H], and what the flags ask for; caches are [B, T, A, d].
         """
-        tokens = input_ids if inputs_embeds is None else inputs_embeds
-        start, end = _span(tokens, past_key_values)
-        positions = paddle.arange(start, end, dtype="int64")  # [S]
-        if isinstance(past_key_values, DecodingCache) and past_key_values.bias is not None:
-            bias = past_key_values.bias
-        else:
-            visible = paddle.arange(end, dtype="int64") <= positions.unsqueeze(1)  # [S, T]
-            if attention_mask is not None:
-                mask = attention_mask if attention_mask.ndim > 2 else attention_mask.unsqueeze([1, 2])
-                visible = paddle.logical_and(visible, mask.astype("int64") != 0)  # [B, 1 or A, S, T]
-            bias = (1.0 - visible.astype(paddle.get_default_dtype())) * HIDDEN
-        hidden = self.embeddings(input_ids, positions if position_ids is None else position_ids, inputs_embeds)
+        length = paddle.shape(input_ids if inputs_embeds is None else inputs_embeds)[1]
+        past = paddle.shape(past_key_values[0][0])[1] if past_key_values else paddle.zeros([], dtype=length.dtype)
+        positions = paddle.arange(past, past + length, dtype="int64")  # [S]
+        visible = paddle.arange(past + length, dtype="int64") <= positions.unsqueeze(1)  # [S, T]
+        if attention_mask is not None:
+            mask = attention_mask if attention_mask.ndim > 2 else attention_mask.unsqueeze([1, 2])
+            visible = paddle.logical_and(visible, mask.astype("int64") != 0)  # [B, 1 or A, S, T]
+        bias = (1.0 - visible.astype(paddle.get_default_dtype())) * HIDDEN
+        hidden = self.embed(input_ids, positions if position_ids is None else position_ids, inputs_embeds)
         return self.decoder(
             hidden, bias, past_key_values, use_cache, output_hidden_states, output_attentions, output_attention_scores
         )
-
-
-def _span(tokens: Tensor, past_key_values: Sequence[Cache] | DecodingCache | None) -> tuple[Tensor, Tensor]:
-    """The position of the first of the `tokens` ([B, S] or [B, S, H]), and the one after the last."""
-    length = paddle.shape(tokens)[1]
-    if past_key_values and not isinstance(past_key_values, DecodingCache):
-        start = paddle.shape(past_key_values[0][0])[1]
-    else:
-        start = paddle.zeros([], dtype=length.dtype)
-    return start, start + length
 
 
 class GPTPretrainingCriterion(nn.Layer):

@@ -11,9 +11,7 @@ from collections.abc import Sequence
 from paddle import nn
 
 from zoo_cli.base.errors import UsageError
-from zoo_cli.models.base import Model
-from zoo_cli.models.cache import DecodingCache
-from zoo_cli.models.language_model import TokenEmbeddings, left_padded_positions
+from zoo_cli.models.language_model import LanguageBackbone, TokenEmbeddings, left_padded_positions
 from zoo_cli.models.layers import Encoder, attention_bias
 from zoo_cli.models.outputs import Cache, ModelOutput, Tensor
 from zoo_cli.models.unified_transformer.config import UnifiedTransformerConfig
@@ -44,20 +42,35 @@ class UnifiedTransformerEmbeddings(TokenEmbeddings):
         return embedded * (role_ids >= 0).astype(embedded.dtype).unsqueeze(-1)
 
 
-class UnifiedTransformerModel(Model):
+class UnifiedTransformerModel(LanguageBackbone):
     """Embeddings without a norm and an encoder with a final one, by default pre-norm. There is no pooler.
 
     Args:
         config: sizes.
     """
 
-    may_be_fresh = ()
-
     def __init__(self, config: UnifiedTransformerConfig) -> None:
         super().__init__(config)
         self.embeddings = UnifiedTransformerEmbeddings(config)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
         self.encoder = Encoder(config, config.normalize_before, final_norm=True)
+
+    @property
+    def stack(self) -> Encoder:
+        return self.encoder
+
+    def embed(
+        self,
+        input_ids: Tensor | None,
+        position_ids: Tensor,
+        token_type_ids: Tensor | None = None,
+        role_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+    ) -> Tensor:
+        hidden = self.embeddings(input_ids, position_ids, token_type_ids, inputs_embeds)
+        if role_ids is not None:
+            hidden = hidden + self.embeddings.roles(role_ids)
+        return self.dropout(hidden)
 
     def forward(
         self,
@@ -67,7 +80,7 @@ class UnifiedTransformerModel(Model):
         attention_mask: Tensor | None = None,
         role_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
-        past_key_values: Sequence[Cache] | DecodingCache | None = None,
+        past_key_values: Sequence[Cache] | None = None,
         use_cache: bool = False,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
@@ -83,7 +96,7 @@ class UnifiedTransformerModel(Model):
                 [B, T] with 1 at tokens that all see. Tokens that are not padding unless given.
             role_ids: who says each token [B, S], -1 for nobody; nobody unless given.
             inputs_embeds: [B, S, H] in place of the word embeddings of `input_ids`.
-            past_key_values: cache of an earlier call with `use_cache`, or a running batch's.
+            past_key_values: cache of an earlier call with `use_cache`.
 
         Returns:
             `last_hidden_state` [B, S, H], and what the flags ask for.
@@ -94,15 +107,7 @@ class UnifiedTransformerModel(Model):
         bias = attention_bias(attention_mask, input_ids, self.config.pad_token_id, past_key_values)
         if position_ids is None:
             position_ids = left_padded_positions(input_ids, inputs_embeds, self.config.pad_token_id, past_key_values)
-        hidden = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds)
-        if role_ids is not None:
-            hidden = hidden + self.embeddings.roles(role_ids)
+        hidden = self.embed(input_ids, position_ids, token_type_ids, role_ids, inputs_embeds)
         return self.encoder(
-            self.dropout(hidden),
-            bias,
-            past_key_values,
-            use_cache,
-            output_hidden_states,
-            output_attentions,
-            output_attention_scores,
+            hidden, bias, past_key_values, use_cache, output_hidden_states, output_attentions, output_attention_scores
         )

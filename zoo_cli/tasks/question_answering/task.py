@@ -122,7 +122,7 @@ class QuestionAnsweringTask(Task[QuestionExample]):
 
     def steps(self, request: QuestionExample) -> Steps:
         stretches, _ = self._windows(request.question, request.context)
-        outputs = yield [model_inputs(window.encoding, self.inputs) for window in stretches]
+        outputs = yield from self.read([model_inputs(window.encoding, self.inputs) for window in stretches])
         return self._answer(request.context, *self._candidates(stretches, outputs))
 
     def _candidates(self, stretches: list[Window], outputs: Sequence[Outputs]) -> tuple[list[Candidate], float]:

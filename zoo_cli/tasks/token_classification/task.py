@@ -254,7 +254,7 @@ class TokenClassificationTask(Task[Tagged]):
         if not words:
             return {"entities": []}
         encoded = self._encode(words)
-        outputs = yield [model_inputs(window.encoding, self.inputs) for window in encoded.windows]
+        outputs = yield from self.read([model_inputs(window.encoding, self.inputs) for window in encoded.windows])
         entities = []
         for (label, first, last), score in self._read(outputs, encoded):
             if is_text:

@@ -1,0 +1,118 @@
+"""What the tasks on long documents share: segments that a model reads in order, remembering the earlier ones.
+
+ERNIE-Doc (Ding et al., 2020, https://arxiv.org/abs/2012.15688) hands its memory from segment to segment. All segments
+are filled up to the length that the model was trained on, since the distances between tokens that it learnt are
+counted from that length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field
+
+from zoo_cli.base.errors import UsageError
+from zoo_cli.recipe.schema import PositiveInt, Section
+from zoo_cli.tasks.base import Feature, Outputs, Steps, Task
+from zoo_cli.tokenizers.base import Encoding, Tokenizer
+
+MEMORIES = "memories"
+
+
+class DocumentOptions(Section):
+    """Options of all tasks on long documents."""
+
+    max_length: Annotated[int, Field(ge=16)] = 512
+    """Tokens of a segment, special ones included; all segments are filled up to it. It is part of what a model has
+    learnt: published ones were trained on 512."""
+    retrospective: bool = False
+    """Read every document twice, the second time with a memory of its end; only the second reading is learnt from and
+    answers."""
+    memory_shape: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=3, max_length=3)] | None = None
+    """Layers, tokens and width of what the model remembers; always taken from the model."""
+
+
+class DocumentTask(Task[Any]):
+    """Mixin, named before the task whose features are to be read in order.
+
+    Class attributes:
+        padding_before_last: the padding of a segment stands in front of its last token, not behind it.
+    """
+
+    states = (MEMORIES,)
+    fixed = frozenset({MEMORIES})
+    # A memory of ERNIE-Doc base takes 5 MB, and each open document holds two.
+    most_at_once = 32
+    padding_before_last = False
+    options: DocumentOptions
+
+    def __init__(self, options: Any, tokenizer: Tokenizer, inputs: Sequence[str]) -> None:
+        super().__init__(options, tokenizer, inputs)
+        self.readings = 2 if options.retrospective else 1
+
+    def fit_model(self, state_shapes: Mapping[str, tuple[int, ...]]) -> None:
+        self.options = self.options.model_copy(update={"memory_shape": list(state_shapes[MEMORIES])})
+
+    def memory_shape(self) -> list[int]:
+        """Layers, tokens and width of the memory.
+
+        Raises:
+            UsageError: no model has said (`no-memory-shape`).
+        """
+        if self.options.memory_shape is None:
+            raise UsageError("no-memory-shape", "the shape of the memory is not known", fix="train or load a model first")
+        return self.options.memory_shape
+
+    def initial_state(self) -> dict[str, np.ndarray]:
+        return {MEMORIES: np.zeros(self.memory_shape(), np.float32)}
+
+    def stride(self, given: int | None) -> int:
+        """Tokens from one segment's start to the next one's: as given, else as many as are remembered."""
+        return given or self.memory_shape()[1] or self.options.max_length
+
+    def filled(self, feature: Feature) -> Feature:
+        """A feature of at most `max_length` tokens as a segment of exactly so many."""
+        size = len(feature["input_ids"])
+        place = size - 1 if self.padding_before_last else size
+        result = dict(feature)
+        for name, array in feature.items():
+            if array.ndim and name not in self.fixed:
+                padding = np.full(self.options.max_length - size, self.padding.get(name, 0), array.dtype)
+                result[name] = np.concatenate([array[:place], padding, array[place:]])
+        return result
+
+    def read(self, features: list[Feature]) -> Steps:
+        """Have the model read segments one by one, each with the memory of those before it.
+
+        With `retrospective` twice, and the second reading begins with the memory that the first one ended with.
+        """
+        segments = [self.filled(feature) for feature in features]
+        state, outputs = self.initial_state(), list[Outputs]()
+        for _ in range(self.readings):
+            outputs = []
+            for segment in segments:
+                (output,) = yield [{**segment, **state}]
+                state = {name: output[name] for name in state}
+                outputs.append({name: array for name, array in output.items() if name not in state})
+        return outputs
+
+
+def framed(parts: Sequence[Encoding | int]) -> Encoding:
+    """One encoding of texts without special tokens, and of special tokens, in that order; all of type 0.
+
+    Args:
+        parts: encodings, of which the first is text 0, the second text 1; and ids of special tokens.
+    """
+    special = Encoding(*(np.zeros(size, np.int64) for size in (1, 1, (1, 2), 1, 1)))  # type: ignore[arg-type]
+    whole, texts = [], 0
+    for part in parts:
+        if isinstance(part, Encoding):
+            count = len(part.ids)
+            whole.append((part.ids, part.offsets, np.zeros(count, np.int64), np.full(count, texts)))
+            texts += 1
+        else:
+            whole.append((np.array([part]), special.offsets, np.ones(1, np.int64), np.full(1, -1)))
+    ids, offsets, specials, sequences = (np.concatenate(arrays).astype(np.int64) for arrays in zip(*whole, strict=True))
+    return Encoding(ids, np.zeros(len(ids), np.int64), offsets, specials, sequences)
