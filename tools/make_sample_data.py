@@ -365,6 +365,67 @@ def sst2(random: Random) -> Iterator[list[str]]:
         yield [f"{next(reviews)[1].text} \t{label}\n" for _ in range(100)]
 
 
+# -- Long documents ----------------------------------------------------------------------------------------------------
+
+
+def iflytek(random: Random) -> Iterator[list[str]]:
+    """For each topic documents of a few of its titles among sentences that say nothing of it."""
+    topics = list(TOPICS.items())[:4]
+    plain = [template for template in NER_TEMPLATES if template.endswith("。")]
+    for (label, name), (templates, makers) in topics:
+        titles, others = sentences(templates, COMMON | makers, random), sentences(plain, NER_MAKERS, random)
+        rows = []
+        for _ in range(40):
+            parts = [f"{next(titles)[1].text}。".replace("？。", "？") for _ in range(random.randint(1, 3))]
+            parts += [next(others)[1].text for _ in range(random.randint(1, 4))]
+            random.shuffle(parts)
+            row = {"label": label, "label_des": name, "sentence": "".join(parts)}
+            rows.append(json.dumps(row, ensure_ascii=False) + "\n")
+        yield rows
+
+
+def imdb(random: Random) -> Iterator[list[str]]:
+    """Positive reviews of several sentences (1), then negative ones (0), with HTML's line breaks."""
+    for label, templates in (1, POSITIVE), (0, NEGATIVE):
+        lines = sentences(templates, REVIEW_MAKERS, random)
+        rows = []
+        for _ in range(60):
+            text = "<br /><br />".join(next(lines)[1].text for _ in range(random.randint(2, 6)))
+            rows.append(json.dumps({"text": text, "label": label}) + "\n")
+        yield rows
+
+
+FACTS = [
+    ("{PER}出生在{LOC}。", "{PER}出生在哪里？", "LOC"),
+    ("{PER}在{ORG}工作。", "{PER}在哪里工作？", "ORG"),
+    ("{ORG}的负责人是{PER}。", "{ORG}的负责人是谁？", "PER"),
+    ("{ORG}在{LOC}召开了年会。", "{ORG}在哪里召开了年会？", "LOC"),
+]
+"""Sentences with a question that each answers, and the slot that is its answer."""
+
+
+def cmrc(count: int, random: Random) -> str:
+    """Texts of several facts with a question about each of two, in the format of SQuAD."""
+    facts = sentences([sentence for sentence, _, _ in FACTS], NER_MAKERS, random)
+    data = []
+    for number in range(count):
+        context, asked = "", []
+        for _ in range(random.randint(4, 8)):
+            template, fact = next(facts)
+            _, question, answer = FACTS[template]
+            words_of = {slot: fact.text[start:end] for slot, _, start, end in fact.slots}
+            place = len(context) + next(start for slot, _, start, _ in fact.slots if slot == answer)
+            text = SLOT.sub(lambda match, found=words_of: found[match[1]], question)  # type: ignore[misc]
+            asked.append((text, {"text": words_of[answer], "answer_start": place}))
+            context += fact.text
+        questions = [
+            {"id": f"SAMPLE_{number}_{index}", "question": question, "answers": [answer]}
+            for index, (question, answer) in enumerate(random.sample(asked, 2))
+        ]
+        data.append({"id": f"SAMPLE_{number}", "title": "", "paragraphs": [{"context": context, "qas": questions}]})
+    return json.dumps({"version": "sample", "data": data}, ensure_ascii=False, indent=0) + "\n"
+
+
 # -- files -------------------------------------------------------------------------------------------------------------
 
 
@@ -401,6 +462,12 @@ def main() -> None:
     train, dev = divide(sst2(Random(5)), Random(5))
     write(folder / "sst2" / "train.tsv", train, header="sentence\tlabel\n")
     write(folder / "sst2" / "dev.tsv", dev, header="sentence\tlabel\n")
+    for name, documents in ("iflytek", iflytek), ("imdb", imdb):
+        train, dev = divide(documents(Random(6)), Random(6))
+        write(folder / name / "train.json", train)
+        write(folder / name / "dev.json", dev)
+    write(folder / "cmrc2018" / "train.json", [cmrc(60, Random(7))])
+    write(folder / "cmrc2018" / "dev.json", [cmrc(20, Random(8))])
 
 
 if __name__ == "__main__":

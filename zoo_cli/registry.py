@@ -39,6 +39,9 @@ TASKS = {
     "nested_ner": "zoo_cli.tasks.nested_ner.spec:TASK",
     "spo": "zoo_cli.tasks.spo.spec:TASK",
     "utc": "zoo_cli.tasks.utc.spec:TASK",
+    "document_classification": "zoo_cli.tasks.document_classification.spec:TASK",
+    "document_token_classification": "zoo_cli.tasks.document_token_classification.spec:TASK",
+    "document_question_answering": "zoo_cli.tasks.document_question_answering.spec:TASK",
 }
 
 

@@ -50,7 +50,7 @@ def test_help_is_quick(tmp_path: Path) -> None:
     [
         (["finetune", "-r", "uie/mrsa.yaml"], "unknown-recipe", 2),
         (["finetune", "-r", "uie/msra.yaml", "train.epoch=3"], "unknown-key", 2),
-        (["finetune", "-r", "uie/msra.yaml", "model.init=uei-base"], "no-model", 4),
+        (["finetune", "-r", "uie/msra.yaml", "model.init=uei-base"], "unknown-checkpoint", 2),
         (["finetune", "-r", "uie/msra.yaml", "--offline"], None, 3),
         (["finetune", "-r", "uie/msra.yaml", "--tiny", "data.train=missing.txt"], None, 3),
         (["finetune", "-r", "uie/msra.yaml", "--tiny", "--device", "tpu"], "bad-device", 2),

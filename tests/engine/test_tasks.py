@@ -39,7 +39,7 @@ class Case:
         request: a request.
         expected: some fields of the answer to it.
         task: options of the task.
-        batches: how large they are.
+        train: options of training.
     """
 
     family: str
@@ -49,7 +49,7 @@ class Case:
     request: Any
     expected: dict[str, Any]
     task: dict[str, Any] = field(default_factory=dict)
-    batches: dict[str, int] = field(default_factory=lambda: {"batch_size": 4})
+    train: dict[str, int] = field(default_factory=dict)
 
 
 def squad() -> dict[str, Any]:
@@ -135,14 +135,14 @@ CASES = {
         "accuracy",
         {"context": "在上海", "question": "哪里", "choices": ["北京", "天地", "上海"]},
         {"answer": "上海", "index": 2},
-        batches={"batch_tokens": 120},
+        train={"batch_tokens": 120},
     ),
     "matching": Case(
         "bert", "cail_scm", cases(), "accuracy", {"text": "玄地", "candidates": ["天", "玄"]}, {"index": 1}
     ),
     "intent_slot": Case("ernie", "nlu", commands(), "exact_match", "停吧", {"intent": "music.stop", "value": []}),
     "nested_ner": Case("electra", "cmeee", nested(), "f1", "天地玄黄", {"entities": []}),
-    "spo": Case("ernie_health", "spo", triples(), "f1", "肺炎不导致水肿", {"triples": []}),
+    "spo": Case("ernie_health", "spo", triples(), "f1", "肺炎不导致水肿", {"triples": []}, train={"max_steps": 120}),
     "utc": Case(
         "ernie", "utc", options(), "f1", {"text": "来自天", "text_pair": "地", "choices": ["北京"]}, {"predictions": []}
     ),
@@ -180,7 +180,7 @@ def test_a_task_is_learnt_saved_and_loaded(name: str, tmp_path: Path) -> None:
         "model": {"family": case.family, "vocab": str(tmp_path / "vocab.txt"), "config": config},
         "task": {"name": name, "max_length": 32, **case.task},
         "data": {"train": str(data), "dev": str(data), "format": case.format},
-        "train": {"max_steps": 60, "eval_steps": 30, "learning_rate": 5e-3, "warmup_ratio": 0.1, **case.batches},
+        "train": {"max_steps": 60, "eval_steps": 30, "learning_rate": 5e-3, "warmup_ratio": 0.1} | case.train,
     }
     (tmp_path / "recipe.yaml").write_text(json.dumps(recipe), encoding="utf-8")
     loaded = load_recipe(str(tmp_path / "recipe.yaml"))

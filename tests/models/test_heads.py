@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.models.support import batch, call, tiny
-from zoo_cli.models.losses import classification_loss, cross_entropy, span_loss
+from zoo_cli.models.losses import classification_loss, cross_entropy, multi_label_loss, span_loss
 from zoo_cli.registry import family
 
 ARRAYS = batch(family("ernie"), [7, 4, 5])
@@ -161,3 +161,43 @@ def test_missing_options_of_utc_are_ruled_out() -> None:
 def test_dropout_of_a_head() -> None:
     assert tiny("BertForTokenClassification", classifier_dropout=0.7).dropout.p == 0.7
     assert tiny("BertForTokenClassification", hidden_dropout_prob=0.25).dropout.p == 0.25
+
+
+def test_intent_and_slots_add_up_their_losses() -> None:
+    model = tiny("BertForIntentSlot", num_intents=4, num_labels=3)
+    intents = np.array([3, 0, -100])
+    slots = np.array([[0, 1, 2, -100, 0, 0, 1], [2] * 4 + [-100] * 3, [-100] * 7])
+    arrays = {**batch(family("bert"), [7, 4, 5]), "intent_labels": intents, "labels": slots}
+    output = call(model, arrays)
+    assert output.intent_logits.shape == [3, 4] and output.slot_logits.shape == [3, 7, 3]
+    counted = slots != -100
+    expected = -log_softmax(output.intent_logits.numpy())[[0, 1], [3, 0]].mean()
+    expected -= log_softmax(output.slot_logits.numpy()[counted])[range(counted.sum()), slots[counted]].mean()
+    assert float(output.loss) == pytest.approx(expected, rel=1e-5)
+    assert call(model, {name: arrays[name] for name in family("bert").inputs}).loss is None
+
+
+def test_multi_label_loss_parts_right_from_wrong_classes_at_zero() -> None:
+    logits = np.array([[2.0, -1.0, 0.5], [0.3, 4.0, -1e12]], np.float32)
+    labels = np.array([[1, 0, 1], [0, 0, -100]], np.float32)
+    first = np.log1p(np.exp(-1.0)) + np.log1p(np.exp(-2.0) + np.exp(-0.5))
+    second = np.log1p(np.exp(0.3) + np.exp(4.0))
+    assert float(multi_label_loss(tensor(logits), tensor(labels))) == pytest.approx((first + second) / 2, rel=1e-5)
+    far = multi_label_loss(tensor(np.array([[1e4, -1e4]], np.float32)), tensor(np.array([[1.0, 0.0]], np.float32)))
+    assert float(far) == 0
+
+
+def test_utc_learns_from_labels_of_options_that_are_there() -> None:
+    model = tiny("UTC")
+    places = np.array([[2, 4, 0], [1, 0, 0], [1, 2, 3]])
+    labels = np.where(places == 0, -100, places % 2).astype(np.float32)
+    arrays = {**ARRAYS, "omask_positions": places, "cls_positions": np.array([6, 3, 4]), "labels": labels}
+    output = call(model, arrays)
+    alone = 0.0
+    for row, length in enumerate((7, 4, 5)):
+        count = int((places[row] != 0).sum())
+        single = {name: value[row : row + 1] for name, value in arrays.items()}
+        single |= {name: value[row : row + 1, :length] for name, value in ARRAYS.items()}
+        single |= {name: single[name][:, :count] for name in ("omask_positions", "labels")}
+        alone += float(call(model, single).loss)
+    assert float(output.loss) == pytest.approx(alone / 3, rel=1e-4)

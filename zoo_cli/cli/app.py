@@ -12,11 +12,14 @@ from zoo_cli import __version__
 from zoo_cli.base.console import say, show_error
 from zoo_cli.base.errors import ZooError
 from zoo_cli.cli import data, recipes, weights
+from zoo_cli.cli.bench import bench
 from zoo_cli.cli.evaluate import evaluate
 from zoo_cli.cli.export import export
 from zoo_cli.cli.finetune import finetune
 from zoo_cli.cli.predict import predict
+from zoo_cli.cli.quantize import quantize
 from zoo_cli.cli.serve import serve
+from zoo_cli.cli.verify import verify
 
 app = typer.Typer(
     name="zoo",
@@ -29,7 +32,10 @@ app = typer.Typer(
 app.command()(finetune)
 app.command()(evaluate)
 app.command()(predict)
+app.command()(quantize)
 app.command()(export)
+app.command()(verify)
+app.command()(bench)
 app.command()(serve)
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(data.app, name="data")

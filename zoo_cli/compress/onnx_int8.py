@@ -4,8 +4,10 @@ Only products with a constant weight become integer ones. Products of two activa
 layer normalisation stay in float: quantising all of them costs most of the accuracy. Activations are unsigned, since
 processors multiply unsigned by signed bytes; signed ones take a path that is several times slower.
 
-The nodes are those that ONNX Runtime fuses into one kernel when it loads the graph; `count_integer_products` looks
-whether it did.
+Ranges that are found in each call are written with ONNX's own operators, which ONNX Runtime fuses into one kernel when it
+loads the graph. With given ranges it would fold constants first and then not fuse, so the kernel is written itself; a
+graph for OpenVINO has pairs of rounding and its inverse around float products instead. `count_integer_products` looks at
+what ONNX Runtime makes of a graph.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from zoo_cli.export.onnx_graph import drop_unused_initializers
 
@@ -24,6 +26,7 @@ Ranges = Mapping[str, tuple[float, float]]
 """Name of an activation -> its lowest and highest value."""
 
 INTEGER_PRODUCTS = {"MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "QLinearMatMul", "QGemm"}
+_CONTRIB = "com.microsoft"
 _SMALL_TABLE = 4096
 """Tables with fewer values stay in float."""
 
@@ -60,13 +63,17 @@ def tables(model: ModelProto) -> list[str]:
     return found
 
 
-def quantize(model: ModelProto, names: Collection[str], ranges: Ranges | None = None) -> ModelProto:
+def quantize(
+    model: ModelProto, names: Collection[str], ranges: Ranges | None = None, pairs: bool = False
+) -> ModelProto:
     """A copy of a graph with some of its weights and tables in eight bits.
 
     Args:
         model: a graph as `zoo_cli.export.to_onnx` writes it.
         names: of `weight_products` and `tables`.
         ranges: of the activations of all those products; None finds them in each call.
+        pairs: write float products of rounded numbers (`QuantizeLinear`, `DequantizeLinear`), as OpenVINO takes them,
+            instead of integer ones. For given ranges only.
 
     Raises:
         KeyError: an activation has no range.
@@ -77,11 +84,18 @@ def quantize(model: ModelProto, names: Collection[str], ranges: Ranges | None = 
     products = {weight: activation for weight, activation in weight_products(model).items() if weight in names}
     chosen_tables = [name for name in tables(model) if name in names]
     values = {each.name: each for each in model.graph.initializer if each.name in products or each.name in chosen_tables}
-    writer = _Writer(values, ranges)
+    writer = _Writer(values, ranges, pairs)
+    biases = _biases(graph) if ranges is not None and not pairs else {}
     nodes: list[NodeProto] = []
+    skipped: set[str] = set()
     for node in graph.node:
+        if node.output[0] in skipped:
+            continue
         if node.op_type == "MatMul" and node.input[1] in products:
-            nodes += writer.product(node)
+            bias = biases.get(node.output[0])
+            if bias is not None:
+                skipped.add(bias.output[0])
+            nodes += writer.product(node, bias)
         elif node.op_type == "Gather" and node.input[0] in chosen_tables:
             nodes += writer.lookup(node)
         else:
@@ -89,16 +103,34 @@ def quantize(model: ModelProto, names: Collection[str], ranges: Ranges | None = 
     del graph.node[:]
     graph.node.extend(nodes)
     graph.initializer.extend(writer.initializers)
+    if ranges is not None and not pairs:
+        result.opset_import.append(helper.make_opsetid(_CONTRIB, 1))
     drop_unused_initializers(result)
     onnx.checker.check_model(result)
     return result
 
 
+def _biases(graph: GraphProto) -> dict[str, NodeProto]:
+    """Result of a product -> the addition of a constant vector that alone reads it."""
+    vectors = {tensor.name for tensor in graph.initializer if len(tensor.dims) == 1}
+    readers: dict[str, list[NodeProto]] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    outputs = {value.name for value in graph.output}
+    return {
+        name: nodes[0]
+        for name, nodes in readers.items()
+        if len(nodes) == 1 and name not in outputs and nodes[0].op_type == "Add" and nodes[0].input[1] in vectors
+    }
+
+
 class _Writer:
     """Makes the integer nodes that stand in for float ones."""
 
-    def __init__(self, values: Mapping[str, TensorProto], ranges: Ranges | None) -> None:
+    def __init__(self, values: Mapping[str, TensorProto], ranges: Ranges | None, pairs: bool) -> None:
         self.initializers: list[TensorProto] = []
+        self._pairs = pairs
         self._values = values
         self._ranges = ranges
         self._done: set[str] = set()
@@ -120,55 +152,69 @@ class _Writer:
             self._constant(f"{name}_scale", scale)
         return f"{name}_int8", f"{name}_scale"
 
-    def product(self, node: NodeProto) -> list[NodeProto]:
+    def product(self, node: NodeProto, bias: NodeProto | None) -> list[NodeProto]:
+        activation = node.input[0]
         if self._ranges is None:
-            return self._dynamic(node)
-        return self._static(node, *self._ranges[node.input[0]])
-
-    def _dynamic(self, node: NodeProto) -> list[NodeProto]:
-        activation, weight = node.input
-        integers, scale = self._weight(weight, axis=1)
-        quantized = [f"{activation}_{part}" for part in ("uint8", "step", "zero")]
+            quantized = [f"{activation}_{part}" for part in ("uint8", "step", "zero")]
+            quantize = helper.make_node("DynamicQuantizeLinear", [activation], quantized)
+        else:
+            quantized = [f"{activation}_uint8", *self._parameters(activation)]
+            quantize = helper.make_node("QuantizeLinear", [activation, *quantized[1:]], quantized[:1])
         nodes = []
-        if quantized[0] not in self._done:
+        if quantized[0] not in self._done:  # queries, keys and values read the same activation
             self._done.add(quantized[0])
-            nodes.append(helper.make_node("DynamicQuantizeLinear", [activation], quantized))
-        name = node.output[0]
-        zero = self._constant("int8_zero", np.array(0, np.int8))
-        inputs = [quantized[0], integers, quantized[2], zero]
-        return [
-            *nodes,
-            helper.make_node("MatMulInteger", inputs, [f"{name}_int32"], name=f"{weight}_product"),
-            helper.make_node("Cast", [f"{name}_int32"], [f"{name}_sum"], to=TensorProto.FLOAT),
-            helper.make_node("Mul", [quantized[1], scale], [f"{name}_scale"]),
-            helper.make_node("Mul", [f"{name}_sum", f"{name}_scale"], [name]),
-        ]
+            nodes.append(quantize)
+        if self._pairs:
+            return nodes + self._rounded(node, *quantized)
+        if self._ranges is None:
+            return nodes + self._integer(node, *quantized)
+        return [*nodes, self._fused(node, bias, *quantized)]
 
-    def _static(self, node: NodeProto, low: float, high: float) -> list[NodeProto]:
-        activation, weight = node.input
-        integers, scale = self._weight(weight, axis=1)
+    def _parameters(self, activation: str) -> list[str]:
+        """Step and zero point of a range."""
+        assert self._ranges is not None
+        low, high = self._ranges[activation]
         low, high = min(low, 0.0), max(high, 0.0)
         step = np.float32((high - low) / 255 or 1)
         zero = np.uint8(np.clip(np.rint(-low / step), 0, 255))
-        parameters = [
+        return [
             self._constant(f"{activation}_step", np.array(step, np.float32)),
             self._constant(f"{activation}_zero", np.array(zero, np.uint8)),
         ]
+
+    def _integer(self, node: NodeProto, integers: str, step: str, zero: str) -> list[NodeProto]:
+        weight, name = node.input[1], node.output[0]
+        bytes_, scale = self._weight(weight, axis=1)
+        inputs = [integers, bytes_, zero, self._constant("int8_zero", np.array(0, np.int8))]
+        return [
+            helper.make_node("MatMulInteger", inputs, [f"{name}_int32"], name=f"{weight}_product"),
+            helper.make_node("Cast", [f"{name}_int32"], [f"{name}_sum"], to=TensorProto.FLOAT),
+            helper.make_node("Mul", [step, scale], [f"{name}_scale"]),
+            helper.make_node("Mul", [f"{name}_sum", f"{name}_scale"], [name]),
+        ]
+
+    def _fused(self, node: NodeProto, bias: NodeProto | None, integers: str, step: str, zero: str) -> NodeProto:
+        bytes_, scale = self._weight(node.input[1], axis=1)
+        inputs = [integers, bytes_, step, scale, zero, self._constant("int8_zero", np.array(0, np.int8))]
+        output = node.output[0]
+        if bias is not None:
+            inputs.append(bias.input[1])
+            output = bias.output[0]
+        name = f"{node.input[1]}_product"
+        return helper.make_node("MatMulIntegerToFloat", inputs, [output], name=name, domain=_CONTRIB)
+
+    def _rounded(self, node: NodeProto, integers: str, step: str, zero: str) -> list[NodeProto]:
+        (activation, weight), name = node.input, node.output[0]
+        bytes_, scale = self._weight(weight, axis=1)
         zeros = self._constant(f"{weight}_zero", np.zeros(self._values[weight].dims[1], np.int8))
-        name = node.output[0]
         nodes = []
-        if f"{activation}_uint8" not in self._done:
-            self._done.add(f"{activation}_uint8")
-            nodes.append(helper.make_node("QuantizeLinear", [activation, *parameters], [f"{activation}_uint8"]))
-            nodes.append(
-                helper.make_node("DequantizeLinear", [f"{activation}_uint8", *parameters], [f"{activation}_rounded"])
-            )
+        if f"{activation}_rounded" not in self._done:
+            self._done.add(f"{activation}_rounded")
+            nodes.append(helper.make_node("DequantizeLinear", [integers, step, zero], [f"{activation}_rounded"]))
         return [
             *nodes,
-            helper.make_node("DequantizeLinear", [integers, scale, zeros], [f"{weight}_float"], axis=1),
-            helper.make_node(
-                "MatMul", [f"{activation}_rounded", f"{weight}_float"], [name], name=f"{weight}_product"
-            ),
+            helper.make_node("DequantizeLinear", [bytes_, scale, zeros], [f"{weight}_float"], axis=1),
+            helper.make_node("MatMul", [f"{activation}_rounded", f"{weight}_float"], [name], name=f"{weight}_product"),
         ]
 
     def lookup(self, node: NodeProto) -> list[NodeProto]:

@@ -1,8 +1,8 @@
 """Checkpoints: all that a run needs to go on as if it had never stopped, and nothing that executes code when read.
 
 A checkpoint is a folder ``step-000500``: `model.safetensors` and `optimizer.safetensors` under structured names,
-`progress.json`, and a manifest with the SHA-256 of each. No generator state is stored, since batches and dropout are
-functions of (seed, step).
+`progress.json`, and a manifest with the SHA-256 of each; `carried.safetensors` where the objective hands tensors from
+pass to pass. No generator state is stored, since batches and dropout are functions of (seed, step).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from zoo_cli.engine.optimizer import AdamW
 logger = logging.getLogger(__name__)
 
 MODEL, OPTIMIZER, PROGRESS = "model.safetensors", "optimizer.safetensors", "progress.json"
+CARRIED = "carried.safetensors"
 _NAME = re.compile(r"step-(\d+)")
 
 
@@ -93,7 +94,14 @@ def checkpoints(folder: Path) -> list[Path]:
     return [path for _, path in sorted(found, reverse=True)]
 
 
-def save_checkpoint(folder: Path, model: paddle.nn.Layer, optimizer: AdamW, progress: Progress, keep: int) -> Path:
+def save_checkpoint(
+    folder: Path,
+    model: paddle.nn.Layer,
+    optimizer: AdamW,
+    progress: Progress,
+    keep: int,
+    carried: Mapping[str, paddle.Tensor] | None = None,
+) -> Path:
     """Write a checkpoint, then remove all but the latest `keep`.
 
     Args:
@@ -102,11 +110,14 @@ def save_checkpoint(folder: Path, model: paddle.nn.Layer, optimizer: AdamW, prog
         optimizer: its state is written.
         progress: names the checkpoint by its step.
         keep: how many stay.
+        carried: what the objective hands from pass to pass, see `zoo_cli.engine.objectives.base.Carrying`.
     """
     path = Path(folder) / f"step-{progress.step:06d}"
     with atomic_folder(path) as partial:
         save_file(_arrays(_distinct(model)), partial / MODEL)
         save_file(_arrays(optimizer.state()), partial / OPTIMIZER)
+        if carried:
+            save_file(_arrays(carried), partial / CARRIED)
         write_json(partial / PROGRESS, dataclasses.asdict(progress))
         write_manifest(partial)
     for old in checkpoints(folder)[keep:]:
@@ -177,6 +188,11 @@ def load_checkpoint(path: Path, model: paddle.nn.Layer, optimizer: AdamW) -> Pro
             at=Location.of(path / PROGRESS),
             reason=str(error),
         ) from error
+
+
+def load_carried(path: Path) -> dict[str, np.ndarray]:
+    """What the objective had to hand on when a checkpoint was saved."""
+    return load_file(path / CARRIED) if (path / CARRIED).is_file() else {}
 
 
 def _arrays(tensors: Mapping[str, paddle.Tensor]) -> dict[str, np.ndarray]:

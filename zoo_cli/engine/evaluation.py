@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from typing import Any
 
 import paddle
@@ -11,7 +10,7 @@ import paddle
 from zoo_cli.engine.objectives.supervised import label_count
 from zoo_cli.engine.predictor import Predictor
 from zoo_cli.recipe.schema import TrainSection
-from zoo_cli.tasks.base import Feature, Outputs, Task
+from zoo_cli.tasks.base import Feature, Outputs, Task, answer_all
 
 _WINDOW = 1024
 """Examples that are run together: enough to sort by length, few enough to hold their outputs."""
@@ -49,8 +48,9 @@ class Evaluation:
         """
         metrics = self._task.metrics()
         loss = labels = 0.0
-        for window in _windows(self._examples):
-            features = [feature for _, own in window for feature in own]
+
+        def run(features: list[Feature]) -> list[Outputs]:
+            nonlocal loss, labels
             outputs: list[Outputs] = [{}] * len(features)
             for indices, batch, result in self._predictor.batches(features):
                 if result.loss is not None:
@@ -60,15 +60,18 @@ class Evaluation:
                 rows = self._predictor.rows(result, [features[index] for index in indices])
                 for index, row in zip(indices, rows, strict=True):
                     outputs[index] = row
-            answers = iter(outputs)
-            for example, own in window:
-                metrics.add(example, own, list(islice(answers, len(own))))
+            return outputs
+
+        for window in _windows(self._examples, min(_WINDOW, self._task.most_at_once)):
+            answers = answer_all([self._task.read(own) for _, own in window], run)
+            for (example, own), outputs in zip(window, answers, strict=True):
+                metrics.add(example, own, outputs)
         if self._tune:
             self._task.tune(metrics)
         scores = dict(metrics.result())
         return {"loss": loss / labels, **scores} if labels else scores
 
 
-def _windows(examples: list[tuple[Any, list[Feature]]]) -> Iterator[list[tuple[Any, list[Feature]]]]:
-    for start in range(0, len(examples), _WINDOW):
-        yield examples[start : start + _WINDOW]
+def _windows(examples: list[tuple[Any, list[Feature]]], size: int) -> Iterator[list[tuple[Any, list[Feature]]]]:
+    for start in range(0, len(examples), size):
+        yield examples[start : start + size]

@@ -11,16 +11,20 @@ import numpy as np
 
 from zoo_cli.base.errors import DataError
 from zoo_cli.data.dataset import FeatureStore
-from zoo_cli.engine.batches import FeatureBatches
+from zoo_cli.engine.batches import Batches, FeatureBatches
 from zoo_cli.engine.distributed import World
+from zoo_cli.engine.document_batches import DocumentBatches
 from zoo_cli.engine.evaluation import Evaluation
 from zoo_cli.engine.loop import train
+from zoo_cli.engine.objectives.base import Objective
+from zoo_cli.engine.objectives.recurrent import Recurrent
 from zoo_cli.engine.objectives.supervised import Supervised
 from zoo_cli.engine.run import open_run
 from zoo_cli.engine.setup import from_recipe, read_parts
 from zoo_cli.recipe.loading import LoadedRecipe
 from zoo_cli.recipe.presets import FileProgress
 from zoo_cli.recipe.render import to_yaml
+from zoo_cli.recipe.schema import TrainSection
 from zoo_cli.registry import task as task_spec
 from zoo_cli.tasks.base import Task
 
@@ -28,16 +32,19 @@ logger = logging.getLogger(__name__)
 
 
 class _Encoded:
-    """Features of examples with, for each, the place that it came from."""
+    """Features of examples with, for each, the place that it came from; and their number in each example."""
 
     def __init__(self, task: Task[Any], examples: Iterable[Any]) -> None:
         self.sources: list[str] = []
+        self.sizes: list[int] = []
         self._task = task
         self.features = FeatureStore(self._encode(examples))
 
     def _encode(self, examples: Iterable[Any]) -> Iterator[dict[str, np.ndarray]]:
         for number, example in enumerate(self._task.adapt(examples, training=True)):
-            for feature in self._task.encode(example, training=True):
+            features = self._task.encode(example, training=True)
+            self.sizes.append(len(features))
+            for feature in features:
                 self.sources.append(str(getattr(example, "source", None) or f"example {number}"))
                 yield feature
 
@@ -72,7 +79,8 @@ def finetune(
     if not len(encoded.features):
         raise DataError("no-training-data", "the training files hold nothing to learn from", fix="look at data.train")
     options = loaded.recipe.train
-    batches = FeatureBatches(encoded.features, options, assembly.task.stack, encoded.sources)
+    world = World.join()
+    objective, batches = _training(assembly.task, encoded, options, world)
     evaluate = None
     if parts.get("dev"):
         evaluate = Evaluation(assembly.model, assembly.task, parts["dev"], options, tune=True)
@@ -80,12 +88,24 @@ def finetune(
     run = open_run(folder, to_yaml(loaded, defaults=True, origins=False), resume=resume, force=force)
     train(
         assembly.model,
-        Supervised(),
+        objective,
         batches,
         options,
         run,
         assembly.save,
         evaluate,
         metric=task_spec(loaded.task_name).metric,
-        world=World.join(),
+        world=world,
     )
+
+
+def _training(
+    task: Task[Any], encoded: _Encoded, options: TrainSection, world: World
+) -> tuple[Objective, Batches]:
+    """What is minimised, and the batches for it."""
+    if not task.states:
+        return Supervised(), FeatureBatches(encoded.features, options, task.stack, encoded.sources)
+    batches = DocumentBatches(
+        encoded.features, encoded.sizes, options, task.stack, encoded.sources, task.readings, world
+    )
+    return Recurrent(task.initial_state()), batches

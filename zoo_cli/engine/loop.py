@@ -21,10 +21,17 @@ import paddle
 from zoo_cli.base.errors import UsageError
 from zoo_cli.base.progress import progress as progress_line
 from zoo_cli.engine.batches import Batches, count_steps, groups
-from zoo_cli.engine.checkpoint import Progress, Window, latest_checkpoint, load_checkpoint, save_checkpoint
+from zoo_cli.engine.checkpoint import (
+    Progress,
+    Window,
+    latest_checkpoint,
+    load_carried,
+    load_checkpoint,
+    save_checkpoint,
+)
 from zoo_cli.engine.device import autocast
 from zoo_cli.engine.distributed import World
-from zoo_cli.engine.objectives.base import Objective
+from zoo_cli.engine.objectives.base import Carrying, Objective
 from zoo_cli.engine.optimizer import AdamW
 from zoo_cli.engine.recompute import recomputing
 from zoo_cli.engine.run import Run, flatten
@@ -102,7 +109,7 @@ def train(
         autocast(options.precision)  # refuses now what the device does not have
         total = count_steps(batches, options, group_size)
         optimizer = AdamW(model, options)
-        progress = _start_or_resume(run, model, optimizer, batches, options, group_size, world)
+        progress = _start_or_resume(run, model, objective, optimizer, batches, options, group_size, world)
         stepper = Stepper(model, objective, batches, optimizer, options, total, world, run.folder)
         upcoming = groups(batches, group_size, progress.epoch, progress.passes)
         saved, signal_received, stopped = progress.step, 0, "completed"
@@ -119,7 +126,8 @@ def train(
                 # Saved before the evaluation, so that nothing is lost if that fails; a resumed run evaluates again.
                 if (save_due or signal_received) and saved != progress.step:
                     if world.leads:
-                        save_checkpoint(run.checkpoints, model, optimizer, progress, options.keep_checkpoints)
+                        carried = objective.carried() if isinstance(objective, Carrying) else None
+                        save_checkpoint(run.checkpoints, model, optimizer, progress, options.keep_checkpoints, carried)
                     saved = progress.step
                 if signal_received:
                     raise stop_error(signal_received, progress.step)
@@ -164,6 +172,7 @@ def train(
 def _start_or_resume(
     run: Run,
     model: paddle.nn.Layer,
+    objective: Objective,
     optimizer: AdamW,
     batches: Batches,
     options: TrainSection,
@@ -192,6 +201,8 @@ def _start_or_resume(
                 now=group_size,
                 size=world.size,
             )
+        if isinstance(objective, Carrying):
+            objective.carry(load_carried(path))
         progress = stored
         logger.info("going on from %s", path)
     world.share_weights(model)

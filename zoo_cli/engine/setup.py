@@ -57,6 +57,7 @@ def load_folder(folder: Path) -> Assembly:
     spec = registry.family(model.config.family)
     tokenizer = load_tokenizer(folder, spec.tokenizer)
     task = load_task(folder, tokenizer, spec.inputs)
+    task.fit_model(model.config.state_shapes)
     return Assembly(model, tokenizer, task)
 
 
@@ -104,10 +105,13 @@ def from_recipe(
     values = {**section.config, **task.model_config()}
     paddle.seed(loaded.recipe.train.seed)
     if folder is not None:
-        return Assembly(models.load(folder, architecture, overrides=values), tokenizer, task)
-    if section.vocab is not None:
-        values |= {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
-    return Assembly(models.build(architecture, values), tokenizer, task)
+        model = models.load(folder, architecture, overrides=values)
+    else:
+        if section.vocab is not None:
+            values |= {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
+        model = models.build(architecture, values)
+    task.fit_model(model.config.state_shapes)
+    return Assembly(model, tokenizer, task)
 
 
 def load_tokenizer(folder: Path, default_class: str) -> Tokenizer:

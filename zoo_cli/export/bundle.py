@@ -4,6 +4,7 @@
         config.json, model.safetensors, tokenizer files, task.json, recipe.yaml, metrics.json   as training wrote them
         paddle/inference.{json,pdiparams}
         onnx/fp32/model.onnx
+        openvino/fp32/model.{xml,bin}
         golden_requests.jsonl       requests with the model's answers
         receipt.json, RECEIPT.md    what was compared and measured
         MANIFEST.json               SHA-256 of every file
@@ -11,9 +12,8 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +27,16 @@ from zoo_cli.engine.predictor import Predictor
 from zoo_cli.engine.setup import Assembly, load_folder
 from zoo_cli.export import to_onnx
 from zoo_cli.export.parity import Comparison, compare
+from zoo_cli.export.to_openvino import to_openvino
 from zoo_cli.export.trace import save_paddle
 from zoo_cli.recipe.schema import ExportSection
 from zoo_cli.runtime.backends import BACKENDS, Backend
-from zoo_cli.runtime.golden import GOLDEN_REQUESTS, differing, read_golden
+from zoo_cli.runtime.golden import GOLDEN_REQUESTS, RECEIPT, differing, read_golden, write_golden
 from zoo_cli.runtime.pipeline import Pipeline, Runner
 
-BUNDLE, REJECTED = "bundle", "rejected"
+BUNDLE, REJECTED, NEW = "bundle", "rejected", "bundle.new"
 # What is not part of a model but of the run that made it.
-_NOT_CARRIED = {MANIFEST, "receipt.json", "RECEIPT.md", GOLDEN_REQUESTS, "onnx", "paddle"}
+_NOT_CARRIED = {MANIFEST, RECEIPT, "RECEIPT.md", GOLDEN_REQUESTS}
 
 
 def export(source: Path, folder: Path, options: ExportSection, requests: Sequence[Any], force: bool = False) -> dict[str, Any]:
@@ -58,15 +59,11 @@ def export(source: Path, folder: Path, options: ExportSection, requests: Sequenc
         PlatformError: the conversion to ONNX failed.
         UsageError: there is a bundle already.
     """
-    target, rejected = folder / BUNDLE, folder / REJECTED
-    if target.exists() and not force:
-        raise UsageError("bundle-exists", "there is a bundle already", at=Location.of(target), fix="replace it with --force")
+    refuse_existing(folder, force)
     assembly = load_folder(source)
-    if rejected.exists():
-        shutil.rmtree(rejected)
     failures: list[str] = []
-    with atomic_folder(folder / f"{BUNDLE}.new") as partial:
-        _carry(source, partial)
+    with atomic_folder(folder / NEW) as partial:
+        carry(source, partial)
         graph_report = _write_graphs(assembly, partial, options)
         backends = {name: BACKENDS[name](partial) for name in options.backends}
         comparisons = _compare(assembly, backends)
@@ -74,34 +71,54 @@ def export(source: Path, folder: Path, options: ExportSection, requests: Sequenc
         for name, difference in worst.items():
             if not difference <= options.tolerance:
                 failures.append(f"{name} differs by {difference:.2g}")
-        answers = _write_golden(assembly, partial, requests)
+        answers = write_golden(partial, Pipeline(assembly.task, Predictor(assembly.model, assembly.task)), requests)
         for name, backend in backends.items():
             pipeline = Pipeline(assembly.task, Runner(assembly.task, _named(assembly, backend)))
             wrong = differing(pipeline, read_golden(partial), options.tolerance)
             if wrong:
                 failures.append(f"{name} answers {len(wrong)} of {answers} requests differently")
         receipt = _receipt(assembly, source, partial, options, graph_report, comparisons, answers, failures)
-        write_json(partial / "receipt.json", receipt)
+        write_json(partial / RECEIPT, receipt)
         write_text(partial / "RECEIPT.md", receipt_page(receipt))
         write_manifest(partial)
-    place = rejected if failures else target
-    if place.exists():
-        shutil.rmtree(place)
-    (folder / f"{BUNDLE}.new").rename(place)
+    place = settle(folder, bool(failures))
     if failures:
         raise GateError(
             "export-parity",
             "the exported model is not the model: {failures}",
-            at=Location.of(rejected),
+            at=Location.of(place),
             fix="see receipt.json there; export.tolerance sets how much may differ",
             failures="; ".join(failures),
         )
     return {"bundle": str(place), **receipt}
 
 
-def _carry(source: Path, partial: Path) -> None:
+def refuse_existing(folder: Path, force: bool) -> None:
+    """Refuse a run folder that has a bundle, unless it is to be replaced.
+
+    Raises:
+        UsageError: there is a bundle already (`bundle-exists`).
+    """
+    target = folder / BUNDLE
+    if target.exists() and not force:
+        raise UsageError("bundle-exists", "there is a bundle already", at=Location.of(target), fix="replace it with --force")
+
+
+def settle(folder: Path, failed: bool) -> Path:
+    """Give the new bundle of a run folder its place, `bundle/` or `rejected/`; return it."""
+    rejected = folder / REJECTED
+    if rejected.exists():
+        shutil.rmtree(rejected)
+    place = rejected if failed else folder / BUNDLE
+    if place.exists():
+        shutil.rmtree(place)
+    return (folder / NEW).rename(place)
+
+
+def carry(source: Path, partial: Path, without: Collection[str] = ()) -> None:
+    """Copy the files of a model folder or of another bundle, except graphs and what was said of them."""
     for entry in sorted(source.iterdir()):
-        if entry.name not in _NOT_CARRIED and entry.is_file():
+        if entry.name not in _NOT_CARRIED and entry.name not in without and entry.is_file():
             shutil.copyfile(entry, partial / entry.name)
 
 
@@ -109,14 +126,17 @@ def _write_graphs(assembly: Assembly, partial: Path, options: ExportSection) -> 
     task = assembly.task
     paddle_folder = partial / "paddle"
     paddle_folder.mkdir()
-    save_paddle(assembly.model, task.inputs, task.output_names, paddle_folder)
+    states = assembly.model.config.state_shapes
+    save_paddle(assembly.model, task.graph_inputs, task.output_names, paddle_folder, states)
     report: dict[str, int] = {}
-    if "onnx" in options.backends:
-        (partial / "onnx" / "fp32").mkdir(parents=True)
+    if {"onnx", "openvino"} & set(options.backends):
         target = partial / "onnx" / "fp32" / "model.onnx"
+        target.parent.mkdir(parents=True)
         report = to_onnx.convert(paddle_folder, target, task.output_names, task.sequence_outputs)
-    if "paddle" not in options.backends:
-        shutil.rmtree(paddle_folder)
+        if "openvino" in options.backends:
+            to_openvino(target, partial / "openvino" / "fp32")
+    for name in {"onnx", "paddle"} - set(options.backends):
+        shutil.rmtree(partial / name, ignore_errors=True)
     return report
 
 
@@ -135,19 +155,8 @@ def _compare(assembly: Assembly, backends: dict[str, Backend]) -> list[Compariso
         return [getattr(result, name).numpy() for name in task.output_names]
 
     max_length = min(getattr(task.options, "max_length", 512), config.max_position_embeddings)
-    return list(compare(reference, dict(backends), task.inputs, config.vocab_size, max_length))
-
-
-def _write_golden(assembly: Assembly, partial: Path, requests: Sequence[Any]) -> int:
-    """Write requests with the answers of the model itself."""
-    pipeline = Pipeline(assembly.task, Predictor(assembly.model, assembly.task))
-    answers = list(pipeline.stream(requests))
-    lines = [
-        json.dumps({"request": request, "answer": answer}, ensure_ascii=False) + "\n"
-        for request, answer in zip(requests, answers, strict=True)
-    ]
-    write_text(partial / GOLDEN_REQUESTS, "".join(lines))
-    return len(lines)
+    sizes = config.vocab_size, max_length, config.state_shapes
+    return list(compare(reference, dict(backends), task.graph_inputs, *sizes))
 
 
 def _receipt(
@@ -163,7 +172,7 @@ def _receipt(
     sizes = {
         str(path.relative_to(partial)): path.stat().st_size
         for path in sorted(partial.rglob("*"))
-        if path.suffix in (".onnx", ".pdiparams", ".safetensors")
+        if path.suffix in (".onnx", ".bin", ".pdiparams", ".safetensors")
     }
     return {
         "format": 1,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -41,15 +41,23 @@ def shapes(max_length: int) -> list[tuple[int, int]]:
     return [(batch, length) for batch in BATCHES for length in lengths]
 
 
-def random_batch(input_names: Sequence[str], vocab_size: int, batch: int, length: int, seed: int) -> Arrays:
+def random_batch(
+    input_names: Sequence[str],
+    vocab_size: int,
+    batch: int,
+    length: int,
+    seed: int,
+    state_shapes: Mapping[str, tuple[int, ...]] | None = None,
+) -> Arrays:
     """Inputs with ragged padding: the first row is full, the others end earlier.
 
     Args:
-        input_names: of `input_ids`, `token_type_ids`, `attention_mask`, `position_ids`.
+        input_names: of `input_ids`, `token_type_ids`, `attention_mask`, `position_ids` and the states.
         vocab_size: ids are below it.
         batch: rows B.
         length: tokens S of the first row.
         seed: of the random ids.
+        state_shapes: float inputs -> shape without the batch axis.
     """
     generator = np.random.default_rng(seed)
     ends = np.maximum(1, length - np.arange(batch) * length // (2 * batch))[:, None]  # [B, 1]
@@ -61,7 +69,13 @@ def random_batch(input_names: Sequence[str], vocab_size: int, batch: int, length
         "attention_mask": inside.astype(np.int64),
         "position_ids": np.broadcast_to(places, (batch, length)).copy(),
     }
-    return {name: made[name].astype(np.int64) for name in input_names}
+    states = state_shapes or {}
+    return {
+        name: generator.normal(size=(batch, *states[name])).astype(np.float32)
+        if name in states
+        else made[name].astype(np.int64)
+        for name in input_names
+    }
 
 
 def compare(
@@ -70,10 +84,11 @@ def compare(
     input_names: Sequence[str],
     vocab_size: int,
     max_length: int,
+    state_shapes: Mapping[str, tuple[int, ...]] | None = None,
 ) -> Iterator[Comparison]:
     """Run the model and every back end on the same random inputs of each shape."""
     for number, (batch, length) in enumerate(shapes(max_length)):
-        inputs = random_batch(input_names, vocab_size, batch, length, seed=number)
+        inputs = random_batch(input_names, vocab_size, batch, length, number, state_shapes)
         expected = reference(inputs)
         for name, compute in backends.items():
             found = compute(inputs)

@@ -14,12 +14,13 @@ from pydantic import BaseModel
 from zoo_cli import registry
 from zoo_cli.base.errors import UsageError
 from zoo_cli.recipe.layers import Layered
-from zoo_cli.recipe.schema import Recipe
+from zoo_cli.recipe.schema import ModelSection, Recipe, StudentSection, TrainSection
 from zoo_cli.recipe.validation import Problem
 from zoo_cli.recipe.yaml12 import Path
 
 Rule = Callable[[Recipe, Any, Layered], Iterator[tuple[Path, UsageError]]]
 RULES: list[Rule] = []
+DISTILLATION = "zoo_cli.distill.strategies:recipe_problems"
 
 
 def rule(function: Rule) -> Rule:
@@ -41,6 +42,21 @@ def run_checks(recipe: Recipe, task: BaseModel, layered: Layered) -> list[Proble
 def _same_layer(first: str, second: str, layered: Layered) -> bool:
     one, other = (layered.origins.get(("train", key)) for key in (first, second))
     return one is not None and other is not None and one.layer == other.layer
+
+
+def _models(recipe: Recipe) -> Iterator[tuple[Path, ModelSection | StudentSection]]:
+    """The sections that describe a model for the recipe's task."""
+    yield ("model",), recipe.model
+    if recipe.distill is not None:
+        yield ("distill", "student"), recipe.distill.student
+
+
+def _trainings(recipe: Recipe) -> Iterator[tuple[Path, TrainSection]]:
+    """The sections that describe a training, with the values that each takes from `train`."""
+    yield ("train",), recipe.train
+    if recipe.distill is not None:
+        for name, stage in recipe.distill.stages.items():
+            yield ("distill", "stages", name, "train"), stage.training(recipe.train)
 
 
 @rule
@@ -227,15 +243,12 @@ def quantize_route_works(recipe: Recipe, task: Any, layered: Layered) -> Iterato
                 fix="set quantize.method to static, or quantize.backend to onnx",
             ),
         )
-    elif options.backend == "openvino":
-        wrong = [name for name in options.calibration or () if name in ("entropy", "mse")]
-        if wrong:
-            yield (
-                ("quantize", "calibration"),
-                UsageError(
-                    "no-such-route",
-                    "OpenVINO's quantiser has no calibration by {names}",
-                    fix="choose of min_max and percentile, or set quantize.backend to onnx",
-                    names=", ".join(wrong),
-                ),
-            )
+    elif options.backend != "openvino" and "nncf" in (options.calibration or ()):
+        yield (
+            ("quantize", "calibration"),
+            UsageError(
+                "no-such-route",
+                "nncf is OpenVINO's quantiser; ONNX Runtime does not fuse what it writes",
+                fix="leave nncf out, or set quantize.backend to openvino",
+            ),
+        )

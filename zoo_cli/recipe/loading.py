@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from zoo_cli import registry
 from zoo_cli.base.errors import Location, UsageError, ZooError, raise_all
+from zoo_cli.base.files import read_json
 from zoo_cli.base.resources import resource_folder
 from zoo_cli.recipe.checks import run_checks
 from zoo_cli.recipe.layers import MODELS, Layered, value_at

@@ -19,12 +19,15 @@ from zoo_cli.recipe.schema import DataSection, Recipe, Section, TrainSection
 from zoo_cli.recipe.validation import FORMATS
 from zoo_cli.recipe.yaml12 import Path, scalar
 
+DISTILLATION = "zoo_cli.distill.strategies:resolved"
 _PLAIN = re.compile(r"[^\W\d][\w./-]*(:[\w./-]+)*", re.UNICODE)
 
 
 def resolved_tree(loaded: LoadedRecipe) -> dict[str, Any]:
     """All values of a recipe, defaults included, without the `tiny` section and what it extends."""
     tree = loaded.recipe.model_dump(mode="json", exclude={"tiny", "extends"})
+    if loaded.recipe.distill is not None:
+        tree["distill"] = registry.resolve(DISTILLATION)(loaded.recipe)
     tree["task"] = {"name": loaded.task_name, **loaded.task.model_dump(mode="json")}
     if loaded.recipe.data.format is not None:
         options = registry.resolve(FORMATS)[loaded.recipe.data.format].options
@@ -53,6 +56,10 @@ def _lines(tree: dict[str, Any], path: Path, indent: str) -> Iterator[tuple[str,
         if isinstance(value, dict) and value:
             yield f"{indent}{yaml_scalar(key)}:", here, False
             yield from _lines(value, here, indent + "  ")
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            yield f"{indent}{yaml_scalar(key)}:", here, False
+            for index, item in enumerate(value):
+                yield f"{indent}  - {_flow(item)}", (*here, index), True
         else:
             yield f"{indent}{yaml_scalar(key)}: {_flow(value)}", here, True
 
@@ -155,9 +162,10 @@ def json_schema() -> dict[str, Any]:
         branches.append(branch)
     schema["properties"]["task"] = {"description": schema["properties"]["task"]["description"], "oneOf": branches}
     families = list(registry.FAMILIES)
-    definitions["ModelSection"]["properties"]["family"]["enum"] = families
-    # A published checkpoint implies the family.
-    definitions["ModelSection"]["required"] = []
+    for section in ("ModelSection", "StudentSection"):
+        definitions[section]["properties"]["family"]["enum"] = families
+        # A published checkpoint implies the family.
+        definitions[section]["required"] = []
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "zoo recipe"
     return schema

@@ -192,8 +192,6 @@ class DistillSection(Section):
     """Keep what the teacher says of the training texts on disk until the run ends, if it needs no more space."""
     baseline: bool = False
     """Train the same student without the teacher, too, to compare."""
-    min_share: Annotated[float, Field(gt=0)] | None = None
-    """Least share of the teacher's score that the student must keep; else it is rejected, with exit code 6."""
 
 
 class QuantizeSection(Section):
@@ -203,9 +201,11 @@ class QuantizeSection(Section):
     """What will run the model: `onnx` for ONNX Runtime, `openvino` for OpenVINO; `paddle` has no integer products here."""
     method: Literal["dynamic", "static"] = "dynamic"
     """Ranges of activations are found in each call (`dynamic`), or beforehand from training examples (`static`)."""
-    calibration: Annotated[list[Literal["min_max", "percentile", "entropy", "mse"]], Field(min_length=1)] | None = None
-    """Static: ways to choose a range, each of which is tried; the best on the development set is kept. By default all
-    that the back end has: OpenVINO has min_max and percentile only."""
+    calibration: (
+        Annotated[list[Literal["min_max", "percentile", "entropy", "mse", "nncf"]], Field(min_length=1)] | None
+    ) = None
+    """Static: ways to choose ranges, each of which is tried; the best on the development set is kept. `nncf` leaves them,
+    and the choice of what to quantise, to OpenVINO's own quantiser. By default all that the back end has."""
     percentile: Annotated[float, Field(gt=0.5, le=1)] = 0.9999
     """Static: share of the values that the range of `percentile` holds."""
     calibration_examples: PositiveInt = 128
@@ -225,13 +225,15 @@ class GatesSection(Section):
     """Largest size of the graph as a share of the uncompressed one, e.g. 0.3."""
     speed_up: Annotated[float, Field(gt=0)] | None = None
     """Least factor by which the graph must be faster than the uncompressed one on the same back end."""
+    teacher_share: Annotated[float, Field(gt=0)] | None = None
+    """Least share of the teacher's metric that a distilled student must reach on the development set, e.g. 0.95."""
 
 
 class ExportSection(Section):
     """Graphs that run without the model's code, and how closely they must agree with it."""
 
-    backends: Annotated[list[Literal["onnx", "paddle"]], Field(min_length=1)] = ["onnx", "paddle"]
-    """What to write: `onnx` for ONNX Runtime, `paddle` for Paddle Inference."""
+    backends: Annotated[list[Literal["onnx", "paddle", "openvino"]], Field(min_length=1)] = ["onnx", "paddle"]
+    """What to write: `onnx` for ONNX Runtime, `paddle` for Paddle Inference, `openvino` for OpenVINO."""
     golden_requests: PositiveInt = 16
     """How many development examples are asked of every back end and kept in the bundle with their answers."""
     tolerance: Annotated[float, Field(gt=0)] = 1e-4
@@ -264,7 +266,7 @@ class ServedModel(Section):
 
     bundle: str
     """The bundle's folder."""
-    backend: Literal["onnx", "paddle"] | None = None
+    backend: Literal["onnx", "paddle", "openvino"] | None = None
     """What computes; by default that of the server."""
     precision: str | None = None
     """Which of the bundle's graphs; by default that of the server."""
@@ -285,10 +287,10 @@ class ServeSection(Section):
     """Processes; each has its own models and its own queue."""
     threads: PositiveInt | None = None
     """Cores that compute one batch; by default all that a process has. Fewer means that batches run side by side."""
-    backend: Literal["onnx", "paddle"] = "onnx"
-    """What computes."""
-    precision: str = "fp32"
-    """Which of the bundle's graphs."""
+    backend: Literal["onnx", "paddle", "openvino"] | None = None
+    """What computes; by default the first of onnx, openvino and paddle that the bundle has."""
+    precision: str | None = None
+    """Which of the bundle's graphs; by default fp32 if it has one."""
     batch_tokens: PositiveInt = 1024
     """Padded tokens in one batch at most; a longer sequence runs alone."""
     cache_entries: Annotated[int, Field(ge=0)] = 0

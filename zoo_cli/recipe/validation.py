@@ -15,6 +15,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from zoo_cli import registry
 from zoo_cli.base.errors import Location, UsageError
 from zoo_cli.recipe.layers import MODELS, Layered, value_at
+from zoo_cli.recipe.presets import preset_names
 from zoo_cli.recipe.schema import Recipe
 from zoo_cli.recipe.yaml12 import Path
 
@@ -68,8 +69,8 @@ def _model_at(path: Path, recipe: dict[str, Any]) -> tuple[type[BaseModel] | Non
 def _walk(model: type[BaseModel] | None, keys: Path) -> type[BaseModel] | None:
     """The class of the mapping that keys lead to from a mapping of class `model`."""
     rest = list(keys)
-    while rest:
-        field = _fields(model).get(str(rest.pop(0))) if model else None
+    while rest and model:
+        field = _fields(model).get(str(rest.pop(0)))
         model = _sub_model(field.annotation) if field else None
         if field and rest and get_origin(field.annotation) is dict:
             rest.pop(0)  # a name that the user chose for one of several sections
@@ -108,6 +109,17 @@ def unknown_key(path: Path, names: list[str]) -> UsageError:
     )
 
 
+def _unknown_init(init: str) -> UsageError:
+    near = difflib.get_close_matches(init.removeprefix("scratch:"), preset_names(), n=1)
+    return UsageError(
+        "unknown-checkpoint",
+        "model.init: {init!r} is neither a published checkpoint nor a model folder",
+        fix="did you mean {near!r}?" if near else "`zoo weights list` shows the checkpoints",
+        init=init,
+        near=near[0] if near else None,
+    )
+
+
 def _wrong_value(path: Path, detail: Any) -> UsageError:
     expected = re.sub(r"^(Input|Value|String|List) should ", "", detail["msg"])
     expected = re.sub(r"^Value error, ", "", expected)
@@ -134,6 +146,10 @@ def _problems(error: ValidationError, prefix: Path, layered: Layered) -> list[Pr
             name = ".".join(map(str, path))
             problem = UsageError("missing-key", "the key {key!r} is missing", key=name)
             place = _place(path[:-1], layered)
+            init = layered.value.get("model", {}).get("init")
+            if path == ("model", "family") and isinstance(init, str) and init != "scratch":
+                # A checkpoint or a model folder would have said which family it is.
+                problem, place = _unknown_init(init), _place(("model", "init"), layered)
         elif detail["type"] == "extra_forbidden":
             path = (*prefix, *location)
             problem = unknown_key(path, key_names(path[:-1], layered.value))

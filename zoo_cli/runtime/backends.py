@@ -30,6 +30,17 @@ class Backend(Protocol):
         ...
 
 
+def _no_graph(path: Path, engine: str, precision: str) -> ArtifactError:
+    return ArtifactError(
+        "missing-file",
+        "the bundle has no graph for {engine} of precision {precision}",
+        at=Location.of(path),
+        fix="`zoo export` and `zoo quantize` write them",
+        engine=engine,
+        precision=precision,
+    )
+
+
 class OnnxBackend:
     """ONNX Runtime on the CPU.
 
@@ -48,13 +59,7 @@ class OnnxBackend:
             ) from error
         path = bundle / "onnx" / precision / "model.onnx"
         if not path.is_file():
-            raise ArtifactError(
-                "missing-file",
-                "the bundle has no ONNX graph of precision {precision}",
-                at=Location.of(path),
-                fix="`zoo export` writes one",
-                precision=precision,
-            )
+            raise _no_graph(path, "ONNX Runtime", precision)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or owned_cores()
         options.inter_op_num_threads = 1
@@ -91,7 +96,7 @@ class PaddleBackend:
         graph, weights = (bundle / "paddle" / f"inference.{suffix}" for suffix in ("json", "pdiparams"))
         for path in (graph, weights):
             if not path.is_file():
-                raise ArtifactError("missing-file", "the bundle has no Paddle graph", at=Location.of(path))
+                raise _no_graph(path, "Paddle Inference", precision)
         config = inference.Config(str(graph), str(weights))
         config.disable_gpu()
         config.set_cpu_math_library_num_threads(threads or owned_cores())
@@ -116,4 +121,66 @@ class PaddleBackend:
         return [self.predictor.get_output_handle(name).copy_to_cpu() for name in names]
 
 
-BACKENDS: dict[str, Callable[..., Backend]] = {"onnx": OnnxBackend, "paddle": PaddleBackend}
+class OpenVinoBackend:
+    """OpenVINO on the CPU.
+
+    Args:
+        bundle: the bundle's folder.
+        precision: folder below `openvino/`.
+        threads: threads inside of one operation; by default the cores that the process owns.
+    """
+
+    def __init__(self, bundle: Path, precision: str = "fp32", threads: int | None = None) -> None:
+        try:
+            import openvino
+        except ImportError as error:
+            raise PlatformError(
+                "missing-extra", "OpenVINO is not installed", fix="pip install 'zoo-cli[openvino]'"
+            ) from error
+        path = bundle / "openvino" / precision / "model.xml"
+        for part in (path, path.with_suffix(".bin")):
+            if not part.is_file():
+                raise _no_graph(part, "OpenVINO", precision)
+        options = {
+            "INFERENCE_NUM_THREADS": threads or owned_cores(),
+            "NUM_STREAMS": 1,
+            "PERFORMANCE_HINT": "LATENCY",
+            # On processors with bfloat16 products the default would be those.
+            "INFERENCE_PRECISION_HINT": "f32",
+        }
+        self._compiled = openvino.Core().compile_model(path, "CPU", options)
+        self._open()
+
+    def _open(self) -> None:
+        self._request = self._compiled.create_infer_request()
+        self.input_names: tuple[str, ...] = tuple(value.any_name for value in self._compiled.inputs)
+
+    def clone(self) -> OpenVinoBackend:
+        """Another request on the same weights, for another thread."""
+        twin = object.__new__(OpenVinoBackend)
+        twin._compiled = self._compiled
+        twin._open()
+        return twin
+
+    def __call__(self, batch: dict[str, np.ndarray]) -> list[np.ndarray]:
+        self._request.infer({name: batch[name] for name in self.input_names}, share_inputs=True)
+        return [tensor.data.copy() for tensor in self._request.output_tensors]
+
+
+BACKENDS: dict[str, Callable[..., Backend]] = {
+    "onnx": OnnxBackend,
+    "openvino": OpenVinoBackend,
+    "paddle": PaddleBackend,
+}
+_GRAPHS = {"onnx": "onnx/*/model.onnx", "openvino": "openvino/*/model.xml"}
+
+
+def graphs(bundle: Path) -> list[tuple[str, str]]:
+    """Back end and precision of each graph in a bundle: fp32 first, back ends in the order of `BACKENDS`."""
+    found = [
+        (backend, path.parent.name) for backend, pattern in _GRAPHS.items() for path in sorted(bundle.glob(pattern))
+    ]
+    if (bundle / "paddle" / "inference.json").is_file():
+        found.append(("paddle", "fp32"))
+    order = list(BACKENDS)
+    return sorted(found, key=lambda graph: (graph[1] != "fp32", order.index(graph[0])))

@@ -3,13 +3,45 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from zoo_cli.base.errors import ArtifactError, Location
+from zoo_cli.base.files import read_json, write_text
 from zoo_cli.runtime.pipeline import Pipeline
 
 GOLDEN_REQUESTS = "golden_requests.jsonl"
+RECEIPT = "receipt.json"
+TOLERANCE = 1e-4
+
+
+def write_golden(bundle: Path, pipeline: Pipeline, requests: Sequence[Any]) -> int:
+    """Write requests with a pipeline's answers; return how many.
+
+    Each is asked alone: with integer ranges that are found in each call, an answer depends a little on what else is in
+    the batch.
+    """
+    answers = pipeline.stream(requests, window=1)
+    lines = [
+        json.dumps({"request": request, "answer": answer}, ensure_ascii=False) + "\n"
+        for request, answer in zip(requests, answers, strict=True)
+    ]
+    write_text(bundle / GOLDEN_REQUESTS, "".join(lines))
+    return len(lines)
+
+
+def golden_tolerance(bundle: Path) -> float:
+    """By how much a score may differ when the golden requests are answered again.
+
+    Raises:
+        ArtifactError: the receipt is missing or broken.
+    """
+    receipt = read_json(bundle / RECEIPT)
+    value = receipt.get("tolerance", TOLERANCE) if isinstance(receipt, dict) else None
+    if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
+        raise ArtifactError("broken-receipt", "the receipt has no tolerance", at=Location.of(bundle / RECEIPT))
+    return float(value)
 
 
 def read_golden(bundle: Path) -> list[tuple[Any, Any]]:
@@ -47,11 +79,11 @@ def same_answer(first: Any, second: Any, tolerance: float) -> bool:
     return type(first) is type(second) and first == second
 
 
-def differing(pipeline: Pipeline, golden: list[tuple[Any, Any]], tolerance: float = 1e-4) -> list[int]:
-    """Numbers of the golden requests that a pipeline answers differently."""
-    answers = pipeline.stream([request for request, _ in golden])
-    return [
-        number
+def differing(pipeline: Pipeline, golden: list[tuple[Any, Any]], tolerance: float = TOLERANCE) -> dict[int, Any]:
+    """Numbers of the golden requests that a pipeline answers differently, from 0, with what it answers."""
+    answers = pipeline.stream([request for request, _ in golden], window=1)
+    return {
+        number: answer
         for number, ((_, expected), answer) in enumerate(zip(golden, answers, strict=True))
         if not same_answer(expected, answer, tolerance)
-    ]
+    }

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from zoo_cli import tokenizers
-from zoo_cli.base.errors import UsageError
+from zoo_cli.base.errors import ArtifactError, Location, UsageError
 from zoo_cli.base.files import MANIFEST, sha256_file, verify_manifest
-from zoo_cli.runtime.backends import BACKENDS, Backend
+from zoo_cli.runtime.backends import BACKENDS, Backend, graphs
 from zoo_cli.runtime.pipeline import DEFAULT_BATCH_TOKENS, Pipeline, Runner
 from zoo_cli.tasks.base import Task, load_task
 
@@ -25,12 +25,16 @@ class Bundle:
         version: first twelve digits of the SHA-256 of its manifest: the same for the same files only.
         task: what it was made for.
         backend: what computes.
+        engine: name of the back end, e.g. ``"onnx"``.
+        precision: that of the graph.
     """
 
     folder: Path
     version: str
     task: Task[Any]
     backend: Backend
+    engine: str
+    precision: str
 
     def runner(self, batch_tokens: int = DEFAULT_BATCH_TOKENS) -> Runner:
         """What computes features on a thread of its own; call it on the main thread."""
@@ -43,24 +47,32 @@ class Bundle:
 
 
 def open_bundle(
-    bundle: str | Path, backend: str = "onnx", precision: str = "fp32", threads: int | None = None
+    bundle: str | Path, backend: str | None = None, precision: str | None = None, threads: int | None = None
 ) -> Bundle:
     """Check a bundle's files and open it; nothing in it is executed or unpickled.
 
     Args:
-        bundle: folder that `zoo export` wrote.
-        backend: ``"onnx"`` or ``"paddle"``.
-        precision: ``"fp32"``, or another that the bundle has.
+        bundle: folder that `zoo export` or `zoo quantize` wrote.
+        backend: ``"onnx"``, ``"openvino"`` or ``"paddle"``; by default the first of these that the bundle has.
+        precision: ``"fp32"`` or ``"int8"``; by default fp32 if the bundle has it.
         threads: threads of the back end; by default the cores that the process owns.
 
     Raises:
-        ArtifactError: a file is missing, damaged, unexpected or of a newer format.
+        ArtifactError: a file is missing, damaged, unexpected or of a newer format, or there is no such graph.
         PlatformError: the back end is not installed.
         UsageError: there is no such back end.
     """
     folder = Path(bundle)
     verify_manifest(folder)
-    if backend not in BACKENDS:
+    engine, numbers = _choose(folder, backend, precision)
+    graph = BACKENDS[engine](folder, numbers, threads)
+    task = load_task(folder, tokenizers.load(folder), graph.input_names)
+    return Bundle(folder, sha256_file(folder / MANIFEST)[:12], task, graph, engine, numbers)
+
+
+def _choose(folder: Path, backend: str | None, precision: str | None) -> tuple[str, str]:
+    """The first of the bundle's graphs that was not ruled out."""
+    if backend is not None and backend not in BACKENDS:
         raise UsageError(
             "unknown-backend",
             "there is no back end {name!r}",
@@ -68,15 +80,25 @@ def open_bundle(
             name=backend,
             names=", ".join(BACKENDS),
         )
-    graph = BACKENDS[backend](folder, precision, threads)
-    task = load_task(folder, tokenizers.load(folder), graph.input_names)
-    return Bundle(folder, sha256_file(folder / MANIFEST)[:12], task, graph)
+    known = graphs(folder)
+    for engine, numbers in known:
+        if backend in (None, engine) and precision in (None, numbers):
+            return engine, numbers
+    raise ArtifactError(
+        "no-graph",
+        "the bundle has no graph for {backend} of precision {precision}",
+        at=Location.of(folder),
+        fix="it has: {known}" if known else "`zoo export` writes one",
+        backend=backend or "any back end",
+        precision=precision or "any",
+        known=", ".join(f"{engine} {numbers}" for engine, numbers in known),
+    )
 
 
 def load(
     bundle: str | Path,
-    backend: str = "onnx",
-    precision: str = "fp32",
+    backend: str | None = None,
+    precision: str | None = None,
     threads: int | None = None,
     batch_tokens: int = DEFAULT_BATCH_TOKENS,
 ) -> Pipeline:

@@ -42,7 +42,7 @@ class Runner:
 
     def one_batch(self, features: Sequence[Feature]) -> list[Outputs]:
         """Outputs of features that are computed together, whatever their lengths."""
-        inputs = [{name: feature[name] for name in self.task.inputs} for feature in features]
+        inputs = [{name: feature[name] for name in self.task.graph_inputs} for feature in features]
         outputs = self.forward(self.task.stack(inputs))
         return self.task.unstack(outputs, [feature["input_ids"].shape[-1] for feature in features])
 
@@ -77,8 +77,8 @@ class Pipeline:
         return next(self.stream([inputs], **parameters))
 
     def stream(self, inputs: Iterable[Any], window: int = 256, **parameters: Any) -> Iterator[Any]:
-        """Answer inputs one after another as they come, `window` at a time in shared batches."""
-        source = iter(inputs)
+        """Answer inputs one after another as they come, at most `window` at a time in shared batches."""
+        source, window = iter(inputs), min(window, self.task.most_at_once)
         # Each request is checked as soon as it is read, so that a fault is that of the input read last.
         while requests := [self.task.request(with_parameters(value, parameters)) for value in islice(source, window)]:
             yield from answer_all((self.task.steps(request) for request in requests), self.run)

@@ -100,6 +100,7 @@ def check(settings: ServeSection) -> list[dict[str, Any]]:
 
     Raises:
         GateError: a model answers differently (`golden-mismatch`).
+        MemoryLimitError: a model does not fit.
     """
     metrics = Metrics()
     models = open_models(settings, metrics)
@@ -108,9 +109,11 @@ def check(settings: ServeSection) -> list[dict[str, Any]]:
         host = Host(settings, metrics)
         await host.start(models)
         await host.close()
-        if host.failure:
-            failure = host.failure
-            raise GateError("golden-mismatch", "{reason}", at=failure.at, fix=failure.fix, reason=failure.message)
+        failure = host.failure
+        if failure and failure.code == "golden-mismatch":
+            raise GateError(failure.code, "{reason}", at=failure.at, fix=failure.fix, reason=failure.message)
+        if failure:
+            raise failure
         return [
             {"model": model.name, "version": model.version, "task": model.task.name, "golden": len(model.golden)}
             for model in models

@@ -64,8 +64,8 @@ class Task(ABC, Generic[Example]):
         square: input or label names whose last two axes are both the sequence.
         fixed: input or label names without a sequence axis, such as a vector of classes.
         sequence_outputs: those of `output_names` whose first axis is the sequence (padding is cut from them).
-        states: inputs, and outputs of the same names, that the model hands on from one feature of an example to the next
-            one; float arrays without a sequence axis. Most models have none.
+        states: inputs, and outputs of the same names, that the model hands on from one feature of an example to the
+            next one; float arrays without a sequence axis. Most models have none.
         most_at_once: examples whose features and outputs may be held at the same time.
         readings: how often the features of an example are read one after another; the last outputs are the answer.
     """

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field
 
 from zoo_cli.base.errors import UsageError
-from zoo_cli.recipe.schema import PositiveInt, Section
+from zoo_cli.recipe.schema import Section
 from zoo_cli.tasks.base import Feature, Outputs, Steps, Task
 from zoo_cli.tokenizers.base import Encoding, Tokenizer
 
@@ -62,7 +62,7 @@ class DocumentTask(Task[Any]):
             UsageError: no model has said (`no-memory-shape`).
         """
         if self.options.memory_shape is None:
-            raise UsageError("no-memory-shape", "the shape of the memory is not known", fix="train or load a model first")
+            raise UsageError("no-memory-shape", "the memory's shape is not known", fix="load or train a model first")
         return self.options.memory_shape
 
     def initial_state(self) -> dict[str, np.ndarray]:
@@ -99,20 +99,21 @@ class DocumentTask(Task[Any]):
         return outputs
 
 
-def framed(parts: Sequence[Encoding | int]) -> Encoding:
-    """One encoding of texts without special tokens, and of special tokens, in that order; all of type 0.
+def framed(*parts: Encoding | int) -> Encoding:
+    """One encoding, all of type 0, made of others and of special tokens.
 
     Args:
-        parts: encodings, of which the first is text 0, the second text 1; and ids of special tokens.
+        parts: in order, texts without special tokens, and ids of special tokens.
     """
-    special = Encoding(*(np.zeros(size, np.int64) for size in (1, 1, (1, 2), 1, 1)))  # type: ignore[arg-type]
-    whole, texts = [], 0
+    texts = 0
+    columns: list[tuple[np.ndarray, ...]] = []  # ids, offsets, special tokens, sequences
     for part in parts:
         if isinstance(part, Encoding):
-            count = len(part.ids)
-            whole.append((part.ids, part.offsets, np.zeros(count, np.int64), np.full(count, texts)))
+            size = len(part.ids)
+            columns.append((part.ids, part.offsets, np.zeros(size, np.int64), np.full(size, texts, np.int64)))
             texts += 1
         else:
-            whole.append((np.array([part]), special.offsets, np.ones(1, np.int64), np.full(1, -1)))
-    ids, offsets, specials, sequences = (np.concatenate(arrays).astype(np.int64) for arrays in zip(*whole, strict=True))
-    return Encoding(ids, np.zeros(len(ids), np.int64), offsets, specials, sequences)
+            one = np.ones(1, np.int64)
+            columns.append((one * part, np.zeros((1, 2), np.int64), one, -one))
+    ids, offsets, special, sequences = map(np.concatenate, zip(*columns, strict=True))
+    return Encoding(ids, np.zeros_like(ids), offsets, special, sequences)

@@ -83,7 +83,9 @@ def test_metrics() -> None:
     assert unknown["intent_accuracy"] == 0
 
 
-@pytest.mark.parametrize(("classes", "code"), [([], "label-count"), (["a", "b"], "label-count"), (["c"], "unknown-label")])
+@pytest.mark.parametrize(
+    ("classes", "code"), [([], "label-count"), (["a", "b"], "label-count"), (["c"], "unknown-label")]
+)
 def test_texts_that_cannot_be_learnt(classes: list[str], code: str) -> None:
     with pytest.raises(DataError) as caught:
         fitted().encode(AnnotatedText("天", classes=classes), training=True)

@@ -57,9 +57,9 @@ def test_features() -> None:
     assert feature["oth_labels"].tolist() == [-100, 1, 3, 0, 0, 0, 0, -100]
     assert feature["sym_labels"].tolist() == [-100, 1, 2, 2, 2, 3, 0, -100]
     assert feature.keys() == {*INPUTS, "oth_labels", "sym_labels"}
-    assert [len(feature["input_ids"]) for feature in fitted(max_length=8).encode(
-        AnnotatedText(TEXT * 2), training=True
-    )] == [8, 8, 6]
+    assert [
+        len(feature["input_ids"]) for feature in fitted(max_length=8).encode(AnnotatedText(TEXT * 2), training=True)
+    ] == [8, 8, 6]
     assert task.encode(AnnotatedText(" "), training=False) == []
 
 

@@ -21,7 +21,9 @@ from zoo_cli.tasks.spo.task import SPOTask
 
 TEXT = "肾炎导致血尿和水肿"
 ENTITIES = [Entity(0, 2, "病", "a"), Entity(4, 6, "症", "b"), Entity(7, 9, "症", "c"), Entity(6, 7, "无", "d")]
-EXAMPLE = AnnotatedText(TEXT, ENTITIES, [Relation("导致", "a", "b"), Relation("导致", "a", "c"), Relation("伴", "b", "c")])
+EXAMPLE = AnnotatedText(
+    TEXT, ENTITIES, [Relation("导致", "a", "b"), Relation("导致", "a", "c"), Relation("伴", "b", "c")]
+)
 
 
 def make(**options: Any) -> SPOTask:
@@ -92,7 +94,9 @@ def annotated(draw: st.DrawFn) -> AnnotatedText:
     """Entities side by side with relations between different ones."""
     bounds = sorted(draw(st.sets(st.integers(0, 40), min_size=2, max_size=8)))
     entities = [
-        Entity(start, end, "x", str(start)) for start, end in zip(bounds, bounds[1:], strict=False) if draw(st.booleans())
+        Entity(start, end, "x", str(start))
+        for start, end in zip(bounds, bounds[1:], strict=False)
+        if draw(st.booleans())
     ]
     names = [entity.id for entity in entities]
     pairs = st.tuples(st.sampled_from(["伴", "导致"]), st.sampled_from(names or ["0"]), st.sampled_from(names or ["0"]))
@@ -112,7 +116,9 @@ def test_what_is_learnt_is_read_again(example: AnnotatedText, max_length: int) -
 
 
 def test_only_whole_triples_are_learnt_in_windows() -> None:
-    far = AnnotatedText("肾炎" + "天" * 30 + "血尿", [Entity(0, 2, "", "a"), Entity(32, 34, "", "b")], [Relation("伴", "a", "b")])
+    far = AnnotatedText(
+        "肾炎" + "天" * 30 + "血尿", [Entity(0, 2, "", "a"), Entity(32, 34, "", "b")], [Relation("伴", "a", "b")]
+    )
     task = fitted(max_length=16)
     features = task.encode(far, training=True)
     assert len(features) > 2 and all(feature["entity_labels"].sum() == 0 for feature in features)

@@ -51,7 +51,9 @@ def test_the_input_of_paddlenlp() -> None:
     assert feature["position_ids"].tolist() == [0, 1, 2, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0]
     assert feature["omask_positions"].tolist() == [1, 3] and feature["cls_positions"] == 7
     hidden = np.argwhere(feature["attention_mask"][0] == 0).tolist()
-    assert hidden == sorted([[i, j] for i in (1, 2) for j in (3, 4, 5, 6)] + [[j, i] for i in (1, 2) for j in (3, 4, 5, 6)])
+    assert hidden == sorted(
+        [[i, j] for i in (1, 2) for j in (3, 4, 5, 6)] + [[j, i] for i in (1, 2) for j in (3, 4, 5, 6)]
+    )
     assert feature["labels"].tolist() == [1, 0] and feature["labels"].dtype == np.float32
     single = encode(make(), "天", None, ["好"])
     assert tokenizer().convert_ids_to_tokens(single["input_ids"].tolist())[-3:] == ["天", "[SEP]", "[SEP]"]

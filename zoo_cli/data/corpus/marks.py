@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from zoo_cli.tokenizers.base import Tokenizer
-from zoo_cli.tokenizers.pretrained import PretrainedTokenizer
+from zoo_cli.tokenizers.wordpiece import WordPieceTokenizer
 
 FIRST, LAST = 0x4E00, 0x9FA5
 """The characters that have such forms in PaddleNLP's corpora."""
@@ -59,13 +59,8 @@ def word_forms(tokenizer: Tokenizer, layout: Layout = "ernie") -> WordForms:
             behind it in the order of the characters' ids. ``health`` (ERNIE-Health): behind it in the order of Unicode.
     """
     size = len(tokenizer)
-    tokens: dict[str, int] = {}
-    if isinstance(tokenizer, PretrainedTokenizer):
-        tokens = {**tokenizer.vocab, **tokenizer.added_tokens}
-    wordpiece = any(token.startswith("##") and len(token) > 2 for token in tokens) or any(
-        _is_chinese(token) for token in tokens
-    )
-    characters = {token: index for token, index in tokens.items() if wordpiece and _is_chinese(token)}
+    tokens = {**tokenizer.vocab, **tokenizer.added_tokens} if isinstance(tokenizer, WordPieceTokenizer) else {}
+    characters = {token: index for token, index in tokens.items() if _is_chinese(token)}
     forms: dict[str, int] = {}
     following = size
     if layout == "health":
@@ -79,7 +74,7 @@ def word_forms(tokenizer: Tokenizer, layout: Layout = "ernie") -> WordForms:
 
     continues = np.zeros(following, bool)
     plain, form, code = np.arange(following), np.full(following, -1), np.zeros(following, np.uint32)
-    continues[[index for token, index in tokens.items() if wordpiece and token.startswith("##") and len(token) > 2]] = True
+    continues[[index for token, index in tokens.items() if token.startswith("##") and len(token) > 2]] = True
     for character, index in forms.items():
         continues[index] = True
         if character in characters:

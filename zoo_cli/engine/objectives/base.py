@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+import numpy as np
 import paddle
 
 from zoo_cli.engine.batches import Arrays
@@ -39,6 +40,17 @@ class Objective(Protocol):
             step: number of finished optimiser steps. Paddle's generator is seeded for this forward pass already; other
                 random choices must be functions of the seed and this number.
         """
+
+
+@runtime_checkable
+class Carrying(Protocol):
+    """An objective that hands tensors from one forward pass to the next ones; checkpoints have them, too."""
+
+    def carried(self) -> dict[str, paddle.Tensor]:
+        """The tensors by name, none where there is nothing to hand on."""
+
+    def carry(self, values: Mapping[str, np.ndarray]) -> None:
+        """Go on with what `carried` gave."""
 
 
 def to_tensors(batch: Arrays) -> dict[str, paddle.Tensor]:

@@ -70,9 +70,9 @@ FAMILY = FamilySpec(
         )
     },
     tasks={
-        "sequence_classification": "ErnieDocForSequenceClassification",
-        "token_classification": "ErnieDocForTokenClassification",
-        "question_answering": "ErnieDocForQuestionAnswering",
+        "document_classification": "ErnieDocForSequenceClassification",
+        "document_token_classification": "ErnieDocForTokenClassification",
+        "document_question_answering": "ErnieDocForQuestionAnswering",
     },
     tokenizer="ErnieDocTokenizer",
     inputs=("input_ids", "token_type_ids", "attention_mask"),

@@ -29,7 +29,7 @@ class QuestionAnsweringTask(Task[QuestionExample]):
     """
 
     name = "question_answering"
-    output_names = ("start_logits", "end_logits")
+    output_names: tuple[str, ...] = ("start_logits", "end_logits")
     sequence_outputs = frozenset({"start_logits", "end_logits"})
     options: QuestionAnsweringOptions
 

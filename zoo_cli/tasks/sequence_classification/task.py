@@ -35,7 +35,7 @@ class SequenceClassificationTask(Task[TextExample]):
     """
 
     name = "sequence_classification"
-    output_names = ("logits",)
+    output_names: tuple[str, ...] = ("logits",)
     fixed = frozenset({"labels"})
     options: SequenceClassificationOptions
 

@@ -25,7 +25,7 @@ from zoo_cli.tasks.token_classification.tags import (
     make_tags,
     split_text,
 )
-from zoo_cli.tokenizers.base import Tokenizer
+from zoo_cli.tokenizers.base import Encoding, Tokenizer
 
 Tagged = TaggedTokens | AnnotatedText
 
@@ -57,7 +57,7 @@ class TokenClassificationTask(Task[Tagged]):
     """
 
     name = "token_classification"
-    output_names = ("logits",)
+    output_names: tuple[str, ...] = ("logits",)
     sequence_outputs = frozenset({"logits"})
     options: TokenClassificationOptions
 
@@ -145,11 +145,13 @@ class TokenClassificationTask(Task[Tagged]):
         return [text[start:end] for start, end in spans], np.array(spans, np.int64).reshape(-1, 2)
 
     def _encode(self, words: Sequence[str]) -> _Words:
-        options = self.options
         encoding, word_ids = self.tokenizer.encode_words([words])[0]
         owners = word_ids[tokens_of(encoding, 0)]
-        stretches = windows(encoding, 0, options.max_length, options.stride or options.max_length // 2)
-        return _Words(stretches, owners, np.unique(owners, return_index=True)[1])
+        return _Words(self._windows(encoding), owners, np.unique(owners, return_index=True)[1])
+
+    def _windows(self, encoding: Encoding) -> list[Window]:
+        options = self.options
+        return windows(encoding, 0, options.max_length, options.stride or options.max_length // 2)
 
     def _read(self, outputs: Sequence[Outputs], encoded: _Words) -> list[tuple[Chunk, float]]:
         """Entities in words and their scores, from the outputs of each window."""

@@ -1,0 +1,57 @@
+"""`zoo bench`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zoo_cli.cli import options
+
+
+def bench(
+    bundles: Annotated[list[Path], typer.Argument(help="Folders that `zoo export` or `zoo quantize` wrote.")],
+    backend: Annotated[list[str] | None, typer.Option("--backend", help="Only this back end; may be repeated.")] = None,
+    precision: Annotated[list[str] | None, typer.Option("--precision", help="Only this one; may be repeated.")] = None,
+    batch: Annotated[str, typer.Option("--batch", help="Sequences in a batch, separated by commas.")] = "1,8,32",
+    length: Annotated[str, typer.Option("--length", help="Tokens of a sequence, separated by commas.")] = "32,128",
+    threads: Annotated[str, typer.Option("--threads", help="Threads of a back end, separated by commas.")] = "1",
+    rounds: Annotated[int, typer.Option("--rounds", help="Measurements of each shape.", min=1)] = 10,
+    as_json: options.Json = False,
+) -> None:
+    """Measure speed and memory of bundles, back ends and precisions side by side.
+
+    zoo bench runs/uie/msra/export/bundle runs/uie/msra/quantize/bundle --batch 1,32 --length 64
+    """
+    from zoo_cli.base.console import emit_json, say, show_table
+    from zoo_cli.pipeline.bench import bench as measure
+    from zoo_cli.pipeline.bench import contestants
+
+    folders = [place / "bundle" if (place / "bundle").is_dir() else place for place in bundles]
+    runners = contestants(folders, backend or (), precision or (), _numbers(threads, "--threads"))
+    report = measure(runners, _numbers(batch, "--batch"), _numbers(length, "--length"), rounds)
+    if as_json:
+        emit_json(report)
+        return
+    columns = ["bundle", "back end", "precision", "threads", "batch", "length", "sequences/s"]
+    columns += ["p50 ms", "p95 ms", "p99 ms", "cpu ms", "spread", "MB"]
+    rows = []
+    for result in report["results"]:
+        who = [result["bundle"], result["backend"], result["precision"], result["threads"]]
+        for shape in result["shapes"]:
+            times = [f"{shape[name]:.2f}" for name in ("p50", "p95", "p99", "cpu")]
+            where = [shape["batch"], shape["length"], f"{shape['throughput']:.1f}"]
+            rows.append([*who, *where, *times, f"{shape['spread']:.0%}", f"{result['peak_megabytes']:.0f}"])
+    show_table(columns, rows)
+    say("medians of {rounds} rounds in turn; MB is the peak of the whole process", rounds=rounds)
+
+
+def _numbers(text: str, option: str) -> list[int]:
+    """``"1,8"`` -> ``[1, 8]``."""
+    from zoo_cli.base.errors import UsageError
+
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise UsageError("bad-list", "{option} {text!r} is no list of numbers", fix="for example 1,8", option=option, text=text)
+    return [int(part) for part in parts]

@@ -1,0 +1,1 @@
+"""A smaller model learns from a fine-tuned one: matches, named strategies, teachers, and the verb."""

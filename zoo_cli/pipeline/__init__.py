@@ -1,0 +1,1 @@
+"""Floor 9: the road as a whole: benchmarks and reports over several artifacts."""

@@ -1,0 +1,1 @@
+"""Extractive reading comprehension of long documents, read segment by segment."""

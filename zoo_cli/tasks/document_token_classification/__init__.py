@@ -1,0 +1,1 @@
+"""Tagging of long documents, read segment by segment."""
