@@ -2,10 +2,10 @@
 
     python benchmarks/generation.py [--paddlenlp PYTHON] [--transformers PYTHON] [--rounds N] [--new N]
 
-The others run in the interpreters named, with the same weights, prompts and number of threads, in processes of their own
-that take turns round by round. Medians over the rounds are printed, of wall and of processor seconds, and whether all
-chose the same tokens. Then the largest memory while 8 rows of 512 tokens are generated is compared with the size of the
-cache.
+The others run in the interpreters named, with the same weights, prompts and number of threads, in processes of their
+own that take turns round by round. Medians over the rounds are printed, of wall and of processor seconds, and whether
+all chose the same tokens. Then the largest memory while 8 rows of 512 tokens are generated is compared with the size of
+the cache.
 """
 
 from __future__ import annotations

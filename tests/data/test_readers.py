@@ -11,6 +11,7 @@ from zoo_cli.base.errors import DataError, UsageError
 from zoo_cli.data.examples import AnnotatedText, Entity, PromptExample, Relation, Span, TaggedTokens
 from zoo_cli.data.formats import FORMATS
 from zoo_cli.data.readers import read
+from zoo_cli.data.splits import split_file
 from zoo_cli.data.tagged import joiner, tag_spans, to_annotated
 
 
@@ -423,6 +424,51 @@ def test_unknown_formats_and_options_are_usage_errors(file):
         assert str(caught.value)
 
 
+def test_rows_that_are_left_out(file):
+    table = file("language\ta\tb\tlabel\nde\t1\t2\tx\nzh\t3\t4\tx\nde\t5\t6\t-\nde\t7\nde\t8\t9\ty\n")
+    columns = {"columns": {"text": "a", "text_pair": "b", "label": "label"}}
+    options = {**columns, "where": {"language": "de"}, "skip_labels": ["-"], "ragged_rows": "skip"}
+    assert [(row.text, row.label) for row in read(table, "tsv", options)] == [("1", "x"), ("8", "y")]
+    assert failure(table, "tsv", columns).code == "ragged-row"
+    assert failure(table, "tsv", {**options, "where": {"lang": "de"}}).code == "missing-column"
+    lines = file(rows({"text": "a", "label": "-", "n": 1}, {"text": "b", "label": "x", "n": 1}, {"text": "c", "n": 2}))
+    found = read(lines, "jsonl", {"skip_labels": ["-"], "where": {"n": "1"}})
+    assert [(row.text, row.label) for row in found] == [("b", "x")]
+
+
+def test_left_out_rows_are_still_split(file, tmp_path):
+    content = "language\ta\tlabel\nzh\t0\t-\n" + "".join(f"de\t{number}\tx\n" for number in range(1, 9))
+    options = {"columns": {"text": 1, "label": 2}, "where": {"language": "de"}, "skip_labels": ["-"]}
+    split_file(file(content), "tsv", tmp_path / "parts", {"a": 4, "b": 5}, options=options)
+    parts = [next((tmp_path / "parts").glob(f"{name}.*")).read_text().splitlines() for name in "ab"]
+    assert [len(part) for part in parts] == [5, 6] and all(part[0] == "language\ta\tlabel" for part in parts)
+    assert sorted(line for part in parts for line in part[1:]) == sorted(content.splitlines()[1:])
+
+
+def test_lists_of_words_are_joined(file):
+    path = file(json.dumps([{"keyword": ["a", "b"], "abst": "c", "label": "1"}]))
+    (row,) = read(path, "jsonl", {"columns": {"text": "keyword", "text_pair": "abst"}})
+    assert (row.text, row.text_pair) == ("a b", "c")
+    assert failure(file(rows({"text": ["a", 1], "label": "x"})), "jsonl").code == "wrong-type"
+    assert failure(file("[1]"), "jsonl").code == "not-an-object"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ((0, "王芳"), (3, "她"), "_王芳_说[她]来"),
+        ((3, "她来"), (0, "王芳"), "[王芳]说_她来_"),
+        ((2, "说"), (3, "她"), "王芳_说_[她]来"),
+    ],
+)
+def test_spans_of_winograd_schemas_are_marked(file, first, second, expected):
+    target = {"span1_index": first[0], "span1_text": first[1], "span2_index": second[0], "span2_text": second[1]}
+    (row,) = read(file(rows({"text": "王芳说她来", "target": target, "label": "True", "idx": 3})), "cluewsc")
+    assert (row.text, row.label, row.id) == (expected, "true", "3")
+    target["span2_index"] = 4
+    assert failure(file(rows({"text": "王芳说她来", "target": target})), "cluewsc").code == "bad-offset"
+
+
 SAMPLES = {
     "bio": "王\tB-PER\n芳\tI-PER\n\n来\tO\n",
     "bmes": "高 B-NAME\n勇 E-NAME\n",
@@ -451,6 +497,14 @@ SAMPLES = {
     "csv": 'text,label\n"a,b",c\n"d\ne",f\n',
     "tsv": "text\tlabel\na\tb\n",
     "jsonl": rows({"text": "a", "label": ["b", 1]}, {"text": "a", "label": None}),
+    "cluewsc": rows(
+        {
+            "text": "王芳说她来",
+            "target": {"span1_text": "王芳", "span1_index": 0, "span2_text": "她", "span2_index": 3},
+            "label": "true",
+            "idx": 1,
+        }
+    ),
     "squad": json.dumps(
         {
             "version": "1",
@@ -541,7 +595,24 @@ PUBLIC = [
     ("chnsenticorp/train.tsv", "tsv", {"columns": {"text": "text_a"}}, 8901),
     ("afqmc/train.txt", "tsv", {"columns": {"text": 0, "text_pair": 1, "label": 2}}, 30_901),
     ("bdci_car/train.csv", "csv", {"columns": {"text": "content", "label": "subject"}}, 9042),
-    ("cblue/CHIP-STS/dev.jsonl", "jsonl", {"columns": {"text": "text1", "text_pair": "text2"}}, None),
+    ("cblue/CHIP-STS/train.jsonl", "jsonl", {"columns": {"text": "text1", "text_pair": "text2"}}, 12_000),
+    ("cblue/CHIP-CTC/train.jsonl", "jsonl", {}, 12_000),
+    ("cblue/KUAKE-QIC/train.jsonl", "jsonl", {"columns": {"text": "query"}}, 6931),
+    ("cblue/KUAKE-QQR/train.jsonl", "jsonl", {"columns": {"text": "query1", "text_pair": "query2"}}, 12_000),
+    ("cblue/CMeEE/train.jsonl", "cmeee", {}, 3125),
+    ("cblue/CMeIE/train.jsonl", "spo", {}, 2241),
+    ("duie/train.json", "spo", {}, 3600),
+    ("smp2019_nlu/train.json", "nlu", {}, 1858),
+    (
+        "ocnli/train.json",
+        "jsonl",
+        {"columns": {"text": "sentence1", "text_pair": "sentence2"}, "skip_labels": ["-"]},
+        8986,
+    ),
+    ("fewclue_csl/train_few_all.json", "jsonl", {"columns": {"text": "keyword", "text_pair": "abst"}}, 160),
+    ("fewclue_cluewsc/train_few_all.json", "cluewsc", {}, 160),
+    ("xnli_zh/dev.tsv", "tsv", {"columns": {"text": "text_a", "text_pair": "text_b"}}, 2490),
+    ("xnli_de/train.tsv", "tsv", {"columns": {"text": 0, "text_pair": 1, "label": 2}}, 2245),
 ]
 
 

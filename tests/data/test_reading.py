@@ -80,7 +80,7 @@ def test_wrong_offsets(tmp_path: Path, caplog: pytest.LogCaptureFixture, text: s
         ('{"data": 1}', "missing-field"),
         ('{"data": [], }', "broken-json"),
         ('{"data": []} 1', "broken-json"),
-        ('{1: []}', "broken-json"),
+        ("{1: []}", "broken-json"),
         ('{"data": [{"paragraphs": [{"context": 1, "qas": []}]}]}', "wrong-type"),
         ('{"data": [{"paragraphs": [{"context": "天", "qas": [{"answers": []}]}]}]}', "missing-field"),
     ],

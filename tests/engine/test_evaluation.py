@@ -131,3 +131,20 @@ def test_out_of_memory_is_explained() -> None:
     with pytest.raises(MemoryLimitError) as caught:
         Predictor(model, Tagging())(features(3))
     assert "smaller batches" in str(caught.value)
+
+
+class Tuned(Tagging):
+    """Remembers what it was tuned with; its scores are those of what it then is."""
+
+    total = 0
+
+    def tune(self, metrics: Accuracy) -> None:
+        self.total = metrics.total
+
+
+def test_a_task_is_tuned_where_that_is_asked_for() -> None:
+    task = Tuned()
+    Evaluation(build(), task, examples(), TrainSection())()
+    assert task.total == 0
+    Evaluation(build(), task, examples(), TrainSection(), tune=True)()
+    assert task.total > 0

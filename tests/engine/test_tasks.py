@@ -1,4 +1,4 @@
-"""Every task through the engine: a tiny model learns a few examples by heart, is saved, loaded, and answers with them."""
+"""Every task through the engine: a tiny model learns a few examples by heart, is saved and loaded, and answers."""
 
 from __future__ import annotations
 
@@ -191,6 +191,8 @@ def test_a_task_is_learnt_saved_and_loaded(name: str, tmp_path: Path) -> None:
     reported = json.loads((best / "metrics.json").read_text(encoding="utf-8"))
     assert scores[task(name).metric] == pytest.approx(reported[task(name).metric])
     pipeline = load_pipeline(best)
+    if name == "sequence_classification":
+        assert pipeline.task.options.thresholds.keys() == {"a", "b"}
     single = pipeline(case.request)
     assert {key: single[key] for key in case.expected} == case.expected
     # The same in one batch with requests of other lengths.

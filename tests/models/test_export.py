@@ -35,6 +35,10 @@ CASES = {
     "UIEM": (["input_ids", "attention_mask"], ["start_prob", "end_prob"]),
     "ErnieDocForQuestionAnswering": ([*ENCODER, "memories"], ["start_logits", "end_logits", "memories"]),
     "ElectraForSPO": (ENCODER, ["entity_logits", "relation_logits"]),
+    "GPTForSequenceClassification": (["input_ids", "attention_mask"], ["logits"]),
+    "GPTForCausalLM": (["input_ids", "attention_mask"], ["logits"]),
+    "UNIMOLMHeadModel": (ENCODER, ["logits"]),
+    "UnifiedTransformerLMHeadModel": (ENCODER, ["logits"]),
     "ErnieHealthDiscriminator": ([*ENCODER, "candidate_ids"], ["rtd_logits", "mts_logits", "csp_logits"]),
 }
 SEGMENTS = Path(__file__).parents[1] / "golden" / "cases" / "ernie_doc_seqcls"

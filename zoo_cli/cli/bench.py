@@ -53,5 +53,7 @@ def _numbers(text: str, option: str) -> list[int]:
 
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise UsageError("bad-list", "{option} {text!r} is no list of numbers", fix="for example 1,8", option=option, text=text)
+        raise UsageError(
+            "bad-list", "{option} {text!r} is no list of numbers", fix="for example 1,8", option=option, text=text
+        )
     return [int(part) for part in parts]

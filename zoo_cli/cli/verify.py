@@ -11,7 +11,9 @@ from zoo_cli.cli import options
 
 
 def verify(
-    bundle: Annotated[Path, typer.Argument(help="Folder that `zoo export` or `zoo quantize` wrote.", show_default=False)],
+    bundle: Annotated[
+        Path, typer.Argument(help="Folder that `zoo export` or `zoo quantize` wrote.", show_default=False)
+    ],
     as_json: options.Json = False,
 ) -> None:
     """Check the files of a bundle and ask it its golden requests again, with every back end that is installed.
@@ -29,7 +31,13 @@ def verify(
         emit_json(report)
     else:
         rows = [
-            [graph["backend"], graph["precision"], graph["status"], len(graph["differences"]), f"{graph['seconds']:.1f}"]
+            [
+                graph["backend"],
+                graph["precision"],
+                graph["status"],
+                len(graph["differences"]),
+                f"{graph['seconds']:.1f}",
+            ]
             for graph in report["graphs"]
         ]
         show_table(["back end", "precision", "answers", "differences", "seconds"], rows)
@@ -39,6 +47,8 @@ def verify(
                 for name in ("expected", "found"):
                     say("  {name}: {answer}", name=name, answer=json.dumps(each[name], ensure_ascii=False))
     if not report["ok"]:
-        say("error: {folder}: answers differ from those of the model that was exported [golden-mismatch]", folder=folder)
+        say("error: {folder}: the answers are not those that the bundle was made with [golden-mismatch]", folder=folder)
         raise typer.Exit(4)
-    say("{files} files and {requests} answers are as they should be", files=report["files"], requests=report["requests"])
+    say(
+        "{files} files and {requests} answers are as they should be", files=report["files"], requests=report["requests"]
+    )

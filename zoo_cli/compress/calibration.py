@@ -110,7 +110,7 @@ def observe(model: ModelProto, names: Collection[str], inputs: Sequence[Arrays])
     del watched.graph.output[:]
     watched.graph.output.extend(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names)
     session = onnxruntime.InferenceSession(watched.SerializeToString(), providers=["CPUExecutionProvider"])
-    ends = {name: (0.0, 0.0) for name in names}
+    ends = dict.fromkeys(names, (0.0, 0.0))
     for batch in inputs:
         for name, values in zip(names, session.run(None, batch), strict=True):
             low, high = ends[name]
@@ -143,7 +143,8 @@ def find_range(histogram: Histogram, method: str, percentile: float) -> tuple[fl
         return min(0.0, float(low)), max(0.0, float(high))
     loss = {"mse": _squared_error, "entropy": _divergence}[method]
     candidates = [(histogram.low * low, histogram.high * high) for low in _SHARES for high in _SHARES]
-    return min(dict.fromkeys(candidates), key=lambda ends: loss(histogram, *ends))
+    losses = [loss(histogram, *ends) for ends in candidates]
+    return candidates[int(np.argmin(losses))]
 
 
 def _squared_error(histogram: Histogram, low: float, high: float) -> float:
@@ -161,7 +162,8 @@ def _divergence(histogram: Histogram, low: float, high: float) -> float:
     if not inside.any():
         return float("inf")
     levels = np.rint((clipped - low) / step).astype(np.int64)
-    first, last = np.flatnonzero(inside)[[0, -1]]
+    places = np.flatnonzero(inside)
+    first, last = int(places[0]), int(places[-1])
     truth = histogram.counts * inside
     truth[first] += histogram.counts[:first].sum()
     truth[last] += histogram.counts[last + 1 :].sum()

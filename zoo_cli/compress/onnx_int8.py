@@ -1,13 +1,13 @@
-"""Eight-bit ONNX graphs: activations as unsigned integers with one range a tensor, weights signed with one scale a column.
+"""Eight-bit ONNX graphs: unsigned activations with one range a tensor, signed weights with one scale a column.
 
 Only products with a constant weight become integer ones. Products of two activations, the attention mask, softmax and
 layer normalisation stay in float: quantising all of them costs most of the accuracy. Activations are unsigned, since
 processors multiply unsigned by signed bytes; signed ones take a path that is several times slower.
 
-Ranges that are found in each call are written with ONNX's own operators, which ONNX Runtime fuses into one kernel when it
-loads the graph. With given ranges it would fold constants first and then not fuse, so the kernel is written itself; a
-graph for OpenVINO has pairs of rounding and its inverse around float products instead. `count_integer_products` looks at
-what ONNX Runtime makes of a graph.
+Ranges that are found in each call are written with ONNX's own operators, which ONNX Runtime fuses into one kernel when
+it loads the graph. With given ranges it would fold constants first and then not fuse, so the kernel is written itself;
+a graph for OpenVINO has pairs of rounding and its inverse around float products instead. `count_integer_products` looks
+at what ONNX Runtime makes of a graph.
 """
 
 from __future__ import annotations
@@ -36,7 +36,11 @@ def weight_products(model: ModelProto) -> dict[str, str]:
 
     A weight that several products share, or that something else reads, is left out.
     """
-    weights = {tensor.name for tensor in model.graph.initializer if tensor.data_type == TensorProto.FLOAT and len(tensor.dims) == 2}
+    weights = {
+        tensor.name
+        for tensor in model.graph.initializer
+        if tensor.data_type == TensorProto.FLOAT and len(tensor.dims) == 2
+    }
     readers: dict[str, list[NodeProto]] = {}
     for node in model.graph.node:
         for name in node.input:
@@ -83,7 +87,9 @@ def quantize(
     graph = result.graph
     products = {weight: activation for weight, activation in weight_products(model).items() if weight in names}
     chosen_tables = [name for name in tables(model) if name in names]
-    values = {each.name: each for each in model.graph.initializer if each.name in products or each.name in chosen_tables}
+    values = {
+        each.name: each for each in model.graph.initializer if each.name in products or each.name in chosen_tables
+    }
     writer = _Writer(values, ranges, pairs)
     biases = _biases(graph) if ranges is not None and not pairs else {}
     nodes: list[NodeProto] = []

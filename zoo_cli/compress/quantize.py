@@ -1,11 +1,11 @@
 """`zoo quantize`: a model folder, or the bundle made of it, becomes a bundle with an integer graph.
 
-    bundle/
-        config.json, tokenizer files, task.json, recipe.yaml, metrics.json     as training wrote them
-        onnx/int8/model.onnx, or openvino/int8/model.{xml,bin}
-        golden_requests.jsonl       requests with the integer graph's answers
-        receipt.json, RECEIPT.md    every candidate, scores before and after, size, speed
-        MANIFEST.json
+bundle/
+    config.json, tokenizer files, task.json, recipe.yaml, metrics.json     as training wrote them
+    onnx/int8/model.onnx, or openvino/int8/model.{xml,bin}
+    golden_requests.jsonl       requests with the integer graph's answers
+    receipt.json, RECEIPT.md    every candidate, scores before and after, size, speed
+    MANIFEST.json
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from zoo_cli.runtime.backends import BACKENDS, graphs
 from zoo_cli.runtime.golden import RECEIPT, write_golden
 from zoo_cli.runtime.loading import Bundle, open_bundle
 from zoo_cli.runtime.pipeline import Pipeline
-from zoo_cli.tasks.base import Feature
+from zoo_cli.tasks.base import Feature, Task
 
 _FLOAT_WEIGHTS = "model.safetensors"
 
@@ -89,9 +89,7 @@ def quantize_recipe(loaded: LoadedRecipe, source: Path, folder: Path, force: boo
             recipe.gates, search.metric, search.metric_before, best.metric, ratio, speed["speed_up"]
         )
         receipt = _receipt(options, source, before, search, best, features, speed, failures)
-        requests = [
-            task.request_of(example) for example in islice(task.adapt(parts["dev"], False), recipe.export.golden_requests)
-        ]
+        requests = _requests(loaded, task, parts["dev"])
         with atomic_folder(folder / NEW) as partial:
             carry(before.folder, partial, without={_FLOAT_WEIGHTS})
             shutil.copytree(place / options.backend, partial / options.backend)
@@ -132,11 +130,14 @@ def _float_bundle(
             at=Location.of(source),
             fix="name a model folder with --from",
         )
-    task = load_folder(source).task
-    count = loaded.recipe.export.golden_requests
-    requests = [task.request_of(example) for example in islice(task.adapt(examples, False), count)]
+    requests = _requests(loaded, load_folder(source).task, examples)
     section = loaded.recipe.export.model_copy(update={"backends": needed})
     return Path(export(source, scratch, section, requests)["bundle"])
+
+
+def _requests(loaded: LoadedRecipe, task: Task[Any], examples: Sequence[Any]) -> list[dict[str, Any]]:
+    chosen = islice(task.adapt(examples, training=False), loaded.recipe.export.golden_requests)
+    return [task.request_of(example) for example in chosen]
 
 
 def _weights_size(bundle: Bundle) -> int:
@@ -194,17 +195,18 @@ def receipt_page(receipt: dict[str, Any]) -> str:
         "|---|---|---|",
         f"| {metric} on the development set | {receipt['before'][metric]:.4f} | {receipt['after'][metric]:.4f} |",
         f"| megabytes | {receipt['bytes_before'] / 1e6:.2f} | {receipt['bytes_after'] / 1e6:.2f} |",
-        f"| processor ms a text, alone | {speed['alone']['before_ms']:.2f} | {speed['alone']['after_ms']:.2f} |",
-        f"| processor ms a text, in batches | {speed['batches']['before_ms']:.2f} | {speed['batches']['after_ms']:.2f} |",
+        *(
+            f"| processor ms a text, {way} | {speed[way]['before_ms']:.2f} | {speed[way]['after_ms']:.2f} |"
+            for way in ("alone", "batches")
+        ),
         f"| matrix products with integers | 0 | {chosen['integer_products']} |",
         "",
         "| calibration | layers in float | metric | relative error |",
         "|---|---|---|---|",
     ]
-    lines += [
-        f"| {each['calibration']} | {len(each['kept_in_float'])} | {each['metric']:.4f} | {each['relative_error']:.4f} |"
-        for each in receipt["candidates"]
-    ]
+    for each in receipt["candidates"]:
+        kept = len(each["kept_in_float"])
+        lines.append(f"| {each['calibration']} | {kept} | {each['metric']:.4f} | {each['relative_error']:.4f} |")
     if chosen["kept_in_float"]:
         lines += ["", "Back in float, the most sensitive first:", ""]
         lines += [f"- `{name}` (error {receipt['sensitivity'][name]:.4f})" for name in chosen["kept_in_float"]]

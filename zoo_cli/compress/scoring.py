@@ -54,7 +54,9 @@ def relative_error(found: np.ndarray, expected: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.square(found - expected)))) / scale
 
 
-def speed_up(task: Task[Any], before: Backend, after: Backend, features: Sequence[Feature], rounds: int = 7) -> dict[str, Any]:
+def speed_up(
+    task: Task[Any], before: Backend, after: Backend, features: Sequence[Feature], rounds: int = 7
+) -> dict[str, Any]:
     """Processor time of two graphs in turn: one text at a time, and in batches.
 
     Args:

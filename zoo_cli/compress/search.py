@@ -127,7 +127,7 @@ class Search:
         if products < expected or size >= self.float_size:
             raise PlatformError(
                 "no-integers",
-                "{products} of {expected} matrix products are computed with integers, in {size} bytes instead of {before}",
+                "{products} of {expected} matrix products have integers; weights take {size} bytes, before {before}",
                 at=Location.of(weights),
                 fix="this is a fault of the quantiser; another quantize.backend may do",
                 products=products,
@@ -152,4 +152,3 @@ class Search:
             found = outputs_of(self.task, BACKENDS[self.route.backend](folder, PRECISION), self.features)
             self.sensitivity[unit] = relative_error(found, self._expected)
         return sorted(units, key=lambda unit: -self.sensitivity[unit])
-

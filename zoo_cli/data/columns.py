@@ -31,7 +31,7 @@ def table_rows(path: Path, options: CsvOptions, delimiter: str) -> Iterator[tupl
 
     Raises:
         DataError: a quoted field is not closed or followed by stray characters (`broken-csv`), or a row has more or
-            fewer columns than the first one (`ragged-row`).
+            fewer columns than the first one (`ragged-row`, unless the options say to skip it).
     """
     last = 0
 
@@ -65,6 +65,8 @@ def table_rows(path: Path, options: CsvOptions, delimiter: str) -> Iterator[tupl
             continue
         width = width or len(row)
         if len(row) != width:
+            if options.ragged_rows == "skip":
+                continue
             raise DataError(
                 "ragged-row",
                 "{found} columns, but the first row has {expected}",
@@ -78,7 +80,7 @@ def table_rows(path: Path, options: CsvOptions, delimiter: str) -> Iterator[tupl
 def has_header(options: CsvOptions) -> bool:
     """Whether the first row names the columns."""
     columns = options.columns
-    named = any(isinstance(column, str) for column in (columns.text, columns.text_pair, columns.id))
+    named = any(isinstance(column, str) for column in (columns.text, columns.text_pair, columns.id, *options.where))
     # The label has a default name, which says nothing where the others are numbers.
     given = isinstance(columns.label, str) and "label" in columns.model_fields_set
     return options.header if options.header is not None else named or given
@@ -86,6 +88,7 @@ def has_header(options: CsvOptions) -> bool:
 
 def _read_table(path: Path, options: CsvOptions, delimiter: str) -> Iterator[TextExample]:
     places: dict[str, int] = {}
+    filters: dict[str, int] = {}
     header = has_header(options)
     names: list[str] | None = None
     for line, row in table_rows(path, options, delimiter):
@@ -93,11 +96,16 @@ def _read_table(path: Path, options: CsvOptions, delimiter: str) -> Iterator[Tex
         if not places:
             if header:
                 names = row
-            places = _places(options, names, len(row), at)
+            places = _places(_mapped(options), names, len(row), at)
+            filters = _places([(key, key) for key in options.where], names, len(row), at)
             if header:
                 continue
+        if any(row[place] != options.where[key] for key, place in filters.items()):
+            continue
         cells = {name: row[place] for name, place in places.items()}
         label = cells.get("label")
+        if label is not None and label.strip() in options.skip_labels:
+            continue
         yield TextExample(
             cells["text"],
             cells.get("text_pair"),
@@ -107,10 +115,10 @@ def _read_table(path: Path, options: CsvOptions, delimiter: str) -> Iterator[Tex
         )
 
 
-def _places(options: CsvOptions, names: list[str] | None, width: int, at: Location) -> dict[str, int]:
+def _places(mapped: list[tuple[str, Column]], names: list[str] | None, width: int, at: Location) -> dict[str, int]:
     """Index of each mapped column."""
     places = {}
-    for key, column in _mapped(options):
+    for key, column in mapped:
         if isinstance(column, str):
             if names is None or column not in names:
                 raise DataError(
@@ -169,7 +177,8 @@ def _label(value: str, options: RowOptions, at: Location) -> str | list[str] | f
 def read_jsonl(path: Path, options: RowOptions) -> Iterator[TextExample]:
     """JSON lines, or one JSON list of objects; the columns are keys of each object.
 
-    A label may be a string, a number, a boolean, a list of strings or numbers, or null.
+    A label may be a string, a number, a boolean, a list of strings or numbers, or null; a text may be a list of
+    strings, which are joined by spaces (the keywords of CLUE's CSL).
     """
     keys = dict(_mapped(options))
     for key, column in keys.items():
@@ -185,27 +194,13 @@ def read_jsonl(path: Path, options: RowOptions) -> Iterator[TextExample]:
     for at, row in json_rows(path):
         if not isinstance(row, dict):
             raise DataError("not-an-object", "the item is {found}, not a JSON object", at=at, found=kind(row))
-        for key, column in keys.items():
-            if column not in row:
-                raise DataError(
-                    "missing-column",
-                    "the object has no {column!r} for {key}",
-                    at=at,
-                    fix="its keys are {names}; map them in `data.options.columns`",
-                    column=column,
-                    key=key,
-                    names=", ".join(row),
-                )
-        values = {key: row[str(column)] for key, column in keys.items()}
-        for key in ("text", "text_pair"):
-            if not isinstance(values.get(key, ""), str):
-                raise DataError(
-                    "wrong-type",
-                    "{column!r} is {found}, not a string",
-                    at=at,
-                    column=keys[key],
-                    found=kind(values[key]),
-                )
+        if any(str(_member(row, column, column, at)) != wanted for column, wanted in options.where.items()):
+            continue
+        values = {key: _member(row, str(column), key, at) for key, column in keys.items()}
+        if values.get("label") in options.skip_labels:
+            continue
+        for key in values.keys() & {"text", "text_pair"}:
+            values[key] = _text(values[key], str(keys[key]), at)
         name = values.get("id")
         yield TextExample(
             values["text"],
@@ -214,6 +209,28 @@ def read_jsonl(path: Path, options: RowOptions) -> Iterator[TextExample]:
             None if name is None else _name(name, at),
             at,
         )
+
+
+def _member(row: dict[str, Any], column: str, key: str, at: Location) -> Any:
+    if column not in row:
+        raise DataError(
+            "missing-column",
+            "the object has no {column!r} for {key}",
+            at=at,
+            fix="its keys are {names}; map them in `data.options.columns`",
+            column=column,
+            key=key,
+            names=", ".join(row),
+        )
+    return row[column]
+
+
+def _text(value: Any, column: str, at: Location) -> str:
+    if isinstance(value, list) and value and all(isinstance(part, str) for part in value):
+        return " ".join(value)
+    if not isinstance(value, str):
+        raise DataError("wrong-type", "{column!r} is {found}, not a string", at=at, column=column, found=kind(value))
+    return value
 
 
 def _name(value: Any, at: Location) -> str:

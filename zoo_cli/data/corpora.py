@@ -1,4 +1,4 @@
-"""Annotated texts as public data sets spell them: CMeEE, CMeIE and DuIE, SMP 2019."""
+"""Texts as public data sets spell them: CMeEE, CMeIE and DuIE, SMP 2019, CLUE's Winograd schemas."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo_cli.base.errors import DataError, Location
-from zoo_cli.data.examples import AnnotatedText, Entity, Relation
+from zoo_cli.data.examples import AnnotatedText, Entity, Relation, TextExample
 from zoo_cli.data.formats import NoOptions, SpoOptions
 from zoo_cli.data.lines import field, json_rows, kind
 
@@ -196,3 +196,36 @@ def _find_slots(text: str, slots: dict[str, Any], at: Location) -> list[tuple[in
         start = (free or starts)[0]
         found.append((start, start + len(value), name))
     return found
+
+
+def read_cluewsc(path: Path, options: NoOptions) -> Iterator[TextExample]:
+    """Lines of CLUEWSC 2020: does the pronoun, span 2, mean span 1?
+
+    A line is ``{"text", "target": {"span1_text", "span1_index", "span2_text", "span2_index"}, "label", "idx"}``.
+
+    The spans are marked in the text as in PaddleNLP: ``_span 1_`` and ``[span 2]``.
+
+    Raises:
+        DataError: a line is not of that form, or a span does not stand at its index (`bad-offset`).
+    """
+    for at, row in json_rows(path):
+        text, target = field(row, "text", str, at), field(row, "target", dict, at)
+        marks: list[tuple[int, int, str]] = []
+        for number, (before, after) in enumerate(("__", "[]"), 1):
+            span, start = field(target, f"span{number}_text", str, at), field(target, f"span{number}_index", int, at)
+            end = start + len(span)
+            if start < 0 or text[start:end] != span:
+                raise DataError(
+                    "bad-offset",
+                    "the text has {found!r} at {start}, not {span!r}",
+                    at=at,
+                    found=text[max(start, 0) : end],
+                    start=start,
+                    span=span,
+                )
+            marks += [(start, 1, before), (end, 0, after)]
+        for place, _, mark in sorted(marks, reverse=True):
+            text = text[:place] + mark + text[place:]
+        label = row.get("label")
+        name = str(row["idx"]) if "idx" in row else None
+        yield TextExample(text, label=None if label is None else str(label).lower(), id=name, source=at)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from pydantic import Field
+
 from zoo_cli.recipe.schema import Section
 
 Column = str | int
@@ -69,6 +71,10 @@ class RowOptions(Section):
     """`class`: a name (several where `label_separator` or a JSON list gives several). `score`: a number to regress."""
     label_separator: str | None = None
     """What parts several class names in one column, e.g. `","`."""
+    where: dict[str, str] = Field(default_factory=dict)
+    """Values that a row must have in other columns; rows with others are left out, e.g. `{language: de}` (XNLI)."""
+    skip_labels: list[str] = Field(default_factory=list)
+    """Rows with one of these labels are left out, e.g. `["-"]` where annotators did not agree (OCNLI)."""
 
 
 class CsvOptions(RowOptions):
@@ -78,6 +84,8 @@ class CsvOptions(RowOptions):
     """The first row names the columns; by default it does when `columns` has a name."""
     quoted: bool = True
     """Fields may be in double quotes, and then hold commas and line breaks."""
+    ragged_rows: Literal["error", "skip"] = "error"
+    """A row with more or fewer columns than the first is an error or is left out (GLUE's QQP has some)."""
 
 
 class TsvOptions(CsvOptions):
@@ -143,6 +151,7 @@ FORMATS = _table(
     Format("csv", "zoo_cli.data.columns:read_csv", CsvOptions, "TextExample"),
     Format("tsv", "zoo_cli.data.columns:read_tsv", TsvOptions, "TextExample"),
     Format("jsonl", "zoo_cli.data.columns:read_jsonl", RowOptions, "TextExample", "rows"),
+    Format("cluewsc", "zoo_cli.data.corpora:read_cluewsc", NoOptions, "TextExample", "rows"),
     Format("squad", "zoo_cli.data.reading:read_squad", SquadOptions, "QuestionExample", "tree"),
     Format("c3", "zoo_cli.data.reading:read_c3", NoOptions, "ChoiceExample", "list"),
     Format("chid", "zoo_cli.data.reading:read_chid", ChidOptions, "ChoiceExample", "rows"),

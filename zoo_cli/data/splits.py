@@ -18,8 +18,9 @@ import numpy as np
 
 from zoo_cli.base.errors import DataError, Location, UsageError
 from zoo_cli.base.files import atomic_file, write_json
+from zoo_cli.data.columns import has_header
 from zoo_cli.data.examples import TextExample
-from zoo_cli.data.formats import CsvOptions
+from zoo_cli.data.formats import CsvOptions, RowOptions
 from zoo_cli.data.lines import byte_lines, is_json_list, json_items
 from zoo_cli.data.readers import find_format, parse_options, read
 from zoo_cli.recipe.schema import Section
@@ -129,6 +130,12 @@ def split_file(
         raise UsageError("bad-split", "rows of the format {format} have no class to stratify by", format=format)
     if entry.layout == "tree":
         raise UsageError("bad-split", "files of the format {format} cannot be cut between rows", format=format)
+    if isinstance(parsed, RowOptions):
+        # Rows that a recipe leaves out stay where they are; without filters the reader sees them all.
+        kept: dict[str, Any] = {"where": {}, "skip_labels": []}
+        if isinstance(parsed, CsvOptions):
+            kept["header"] = has_header(parsed)
+        parsed = parsed.model_copy(update=kept)
     by_lines = entry.layout == "lines" or (entry.layout == "rows" and not is_json_list(source))
     starts: list[int] = []
     labels: list[Any] = []
@@ -148,8 +155,8 @@ def split_file(
         raise UsageError("bad-split", "a part would overwrite the file itself", fix="name another output folder")
     owner = {row: part for part, chosen in enumerate(rows) for row in chosen}
     if by_lines:
-        has_header = isinstance(parsed, CsvOptions) and starts[0] > 1
-        _copy_lines(source, targets, starts, owner, has_header, "\n" if entry.example == "TaggedTokens" else "")
+        header = isinstance(parsed, CsvOptions) and starts[0] > 1
+        _copy_lines(source, targets, starts, owner, header, "\n" if entry.example == "TaggedTokens" else "")
     else:
         for target, chosen in zip(targets, rows, strict=True):
             write_json(target, [items[row] for row in chosen])

@@ -31,7 +31,7 @@ from zoo_cli.tasks.base import Task
 logger = logging.getLogger(__name__)
 
 
-class _Encoded:
+class EncodedExamples:
     """Features of examples with, for each, the place that it came from; and their number in each example."""
 
     def __init__(self, task: Task[Any], examples: Iterable[Any]) -> None:
@@ -75,7 +75,7 @@ def finetune(
         raise DataError("no-training-data", "the recipe names no training files", fix="set data.train")
     parts = read_parts(section, loaded.recipe.train.seed, ("train", "dev"))
     assembly = from_recipe(loaded, parts["train"], source, progress)
-    encoded = _Encoded(assembly.task, parts["train"])
+    encoded = EncodedExamples(assembly.task, parts["train"])
     if not len(encoded.features):
         raise DataError("no-training-data", "the training files hold nothing to learn from", fix="look at data.train")
     options = loaded.recipe.train
@@ -100,7 +100,7 @@ def finetune(
 
 
 def _training(
-    task: Task[Any], encoded: _Encoded, options: TrainSection, world: World
+    task: Task[Any], encoded: EncodedExamples, options: TrainSection, world: World
 ) -> tuple[Objective, Batches]:
     """What is minimised, and the batches for it."""
     if not task.states:

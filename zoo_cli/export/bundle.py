@@ -1,13 +1,13 @@
 """`zoo export`: a model folder becomes a bundle, and the bundle is proven before it gets its place.
 
-    bundle/
-        config.json, model.safetensors, tokenizer files, task.json, recipe.yaml, metrics.json   as training wrote them
-        paddle/inference.{json,pdiparams}
-        onnx/fp32/model.onnx
-        openvino/fp32/model.{xml,bin}
-        golden_requests.jsonl       requests with the model's answers
-        receipt.json, RECEIPT.md    what was compared and measured
-        MANIFEST.json               SHA-256 of every file
+bundle/
+    config.json, model.safetensors, tokenizer files, task.json, recipe.yaml, metrics.json   as training wrote them
+    paddle/inference.{json,pdiparams}
+    onnx/fp32/model.onnx
+    openvino/fp32/model.{xml,bin}
+    golden_requests.jsonl       requests with the model's answers
+    receipt.json, RECEIPT.md    what was compared and measured
+    MANIFEST.json               SHA-256 of every file
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ BUNDLE, REJECTED, NEW = "bundle", "rejected", "bundle.new"
 _NOT_CARRIED = {MANIFEST, RECEIPT, "RECEIPT.md", GOLDEN_REQUESTS}
 
 
-def export(source: Path, folder: Path, options: ExportSection, requests: Sequence[Any], force: bool = False) -> dict[str, Any]:
+def export(
+    source: Path, folder: Path, options: ExportSection, requests: Sequence[Any], force: bool = False
+) -> dict[str, Any]:
     """Write a bundle and prove it.
 
     Args:
@@ -65,7 +67,7 @@ def export(source: Path, folder: Path, options: ExportSection, requests: Sequenc
     with atomic_folder(folder / NEW) as partial:
         carry(source, partial)
         graph_report = _write_graphs(assembly, partial, options)
-        backends = {name: BACKENDS[name](partial) for name in options.backends}
+        backends: dict[str, Backend] = {name: BACKENDS[name](partial) for name in options.backends}
         comparisons = _compare(assembly, backends)
         worst = {name: max(c.difference for c in comparisons if c.backend == name) for name in backends}
         for name, difference in worst.items():
@@ -101,7 +103,9 @@ def refuse_existing(folder: Path, force: bool) -> None:
     """
     target = folder / BUNDLE
     if target.exists() and not force:
-        raise UsageError("bundle-exists", "there is a bundle already", at=Location.of(target), fix="replace it with --force")
+        raise UsageError(
+            "bundle-exists", "there is a bundle already", at=Location.of(target), fix="replace it with --force"
+        )
 
 
 def settle(folder: Path, failed: bool) -> Path:

@@ -1,8 +1,8 @@
 """What paddle2onnx leaves undone in a graph, in a few small passes over ONNX's own protobuf.
 
-paddle2onnx writes each weight as a `Constant` node, often behind an `Identity`, and a weight that two layers share twice.
-Quantisers look for initializers only and silently leave such a graph as large as it was. An embedding with a padding row
-becomes a product of the table with a table of ones and zeros, which doubles it on disk.
+paddle2onnx writes each weight as a `Constant` node, often behind an `Identity`, and a weight that two layers share
+twice. Quantisers look for initializers only and silently leave such a graph as large as it was. An embedding with a
+padding row becomes a product of the table with a table of ones and zeros, which doubles it on disk.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, numpy_helper
 
-_ELEMENTWISE = {"Add": np.add, "Mul": np.multiply}
+_ELEMENTWISE: dict[str, np.ufunc] = {"Add": np.add, "Mul": np.multiply}
 
 
 def hoist_constants(model: onnx.ModelProto) -> int:

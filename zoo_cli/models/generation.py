@@ -1,7 +1,7 @@
 """Text generation with the models of this package.
 
-`generate` is PaddleNLP's method of that name as a function; `RunningBatch` is the model behind `zoo_cli.decoding.engine`,
-for callers whose requests come and go.
+`generate` is PaddleNLP's method of that name as a function; `RunningBatch` is the model behind
+`zoo_cli.decoding.engine`, for callers whose requests come and go.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _tensors(inputs: dict[str, np.ndarray]) -> dict[str, Tensor]:
 
 
 def _prompt_mask(prompts: Sequence[Prompt], lengths: np.ndarray) -> np.ndarray:
-    """What prompts padded on the right see, as booleans: [m, S], or [m, 1, S, S] where a prompt has a mask of its own."""
+    """What prompts padded on the right see, as booleans: [m, S], or [m, 1, S, S] where a prompt has its own mask."""
     inside = np.arange(lengths.max()) < lengths[:, None]  # [m, S]
     if not any("attention_mask" in prompt for prompt in prompts):
         return inside
@@ -144,15 +144,15 @@ def generate(
         role_ids: [B, S], for models that have them.
         trunc_input: return the new tokens only; otherwise `input_ids` and the new tokens.
         upstream_padding: treat left padding as PaddleNLP does: it counts for `repetition_penalty` and
-            `no_repeat_ngram_size`, and GPT reads it like a text. Otherwise a prompt gives the same whatever the padding.
-            Padding is where a two-dimensional `attention_mask` starts with zeros; without one, where a row starts with
-            `pad_token_id`, unless that is the end token as well.
+            `no_repeat_ngram_size`, and GPT reads it like a text. Otherwise a prompt gives the same whatever the
+            padding. Padding is where a two-dimensional `attention_mask` starts with zeros; without one, where a row
+            starts with `pad_token_id`, unless that is the end token as well.
         max_rows: rows that are worked on at the same time; all unless given.
         options: see `zoo_cli.decoding.options.GenerationOptions`. Special tokens are the configuration's unless given.
 
     Returns:
-        Ids int64 [n, longest] and scores float32 [n, 1], n = B * `num_return_sequences`. Rows that ended early are filled
-        with `pad_token_id`.
+        Ids int64 [n, longest] and scores float32 [n, 1], n = B * `num_return_sequences`. Rows that ended early are
+        filled with `pad_token_id`.
 
     Raises:
         UsageError: an option is wrong (`bad-option`), or the model has no roles (`no-roles`).
@@ -204,10 +204,11 @@ def _parse(options: dict[str, Any]) -> GenerationOptions:
 
 @contextmanager
 def _evaluating(model: LanguageModel) -> Iterator[None]:
-    was_training = model.training
+    if not model.training:
+        yield
+        return
     model.eval()
     try:
         yield
     finally:
-        if was_training:
-            model.train()
+        model.train()

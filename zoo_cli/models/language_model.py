@@ -37,8 +37,8 @@ class LanguageBackbone(Model):
         """The layers, as `zoo_cli.models.single_token.SingleTokenStack` takes them."""
 
     @abstractmethod
-    def embed(self, input_ids: Tensor, position_ids: Tensor, **more: Tensor) -> Tensor:
-        """What goes into the first layer [B, S, H], of ids and positions [B, S] and the model's `token_inputs`."""
+    def embed(self, *arguments: Any, **inputs: Any) -> Tensor:
+        """What goes into the first layer [B, S, H], of `input_ids`, `position_ids` and more such inputs [B, S]."""
 
 
 class LanguageModel(HeadModel):

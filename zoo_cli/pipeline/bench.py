@@ -23,6 +23,9 @@ import numpy as np
 from zoo_cli.base.errors import UsageError, ZooError
 from zoo_cli.base.files import verify_manifest
 from zoo_cli.runtime.backends import graphs
+from zoo_cli.runtime.golden import read_golden
+from zoo_cli.runtime.loading import open_bundle
+from zoo_cli.tasks.base import Task
 
 _WARM_UP = 2
 _LEAST_SECONDS = 0.02
@@ -69,14 +72,14 @@ def contestants(
             if (not backends or backend in backends) and (not precisions or precision in precisions):
                 found += [Contestant(bundle, backend, precision, count) for count in threads]
     if not found:
-        raise UsageError("nothing-to-measure", "the bundles have no such graph", fix="leave out --backend and --precision")
+        raise UsageError(
+            "nothing-to-measure", "the bundles have no such graph", fix="leave out --backend and --precision"
+        )
     return found
 
 
-def bench(
-    runners: Sequence[Contestant], batches: Sequence[int], lengths: Sequence[int], rounds: int
-) -> dict[str, Any]:
-    """Measure graphs on random ids of every batch size and length.
+def bench(runners: Sequence[Contestant], batches: Sequence[int], lengths: Sequence[int], rounds: int) -> dict[str, Any]:
+    """Measure graphs on every batch size and length, with the ids of a golden request.
 
     Args:
         runners: what to measure.
@@ -97,7 +100,9 @@ def bench(
     with ExitStack() as stack:
         workers = [stack.enter_context(_worker(each)) for each in runners]
         loaded = [_ask(worker, None) for worker in workers]
-        calls: list[dict[tuple[int, int], list[tuple[float, float]]]] = [{shape: [] for shape in shapes} for _ in workers]
+        calls: list[dict[tuple[int, int], list[tuple[float, float]]]] = [
+            {shape: [] for shape in shapes} for _ in workers
+        ]
         for _ in range(rounds):
             for shape in shapes:
                 for worker, found in zip(workers, calls, strict=True):
@@ -105,7 +110,7 @@ def bench(
         peaks = [_ask(worker, "memory") for worker in workers]
     results = []
     for each, memory, peak, found in zip(runners, loaded, peaks, calls, strict=True):
-        place = {"bundle": str(each.bundle), "backend": each.backend, "precision": each.precision}
+        place: dict[str, Any] = {"bundle": str(each.bundle), "backend": each.backend, "precision": each.precision}
         place |= {"threads": each.threads, "load_megabytes": memory, "peak_megabytes": peak}
         results.append({**place, "shapes": [_summary(*shape, found[shape]) for shape in shapes]})
     return {"rounds": rounds, "results": results}
@@ -160,11 +165,10 @@ def _ask(worker: Connection, question: Any) -> Any:
 
 def _serve(pipe: Connection, each: Contestant) -> None:
     """Open the graph, report its memory, then measure shapes until the other side hangs up."""
-    from zoo_cli.runtime.loading import open_bundle
-
     try:
         before = _resident()
         bundle = open_bundle(each.bundle, each.backend, each.precision, each.threads)
+        request = read_golden(each.bundle)[0][0]
         pipe.send(_resident() - before)
     except ZooError as error:
         pipe.send(error)
@@ -178,7 +182,7 @@ def _serve(pipe: Connection, each: Contestant) -> None:
         if question == "memory":
             pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000)
             continue
-        batch = _inputs(bundle.backend.input_names, *question)
+        batch = _inputs(bundle.task, request, *question)
         if question not in warm:
             warm.add(question)
             for _ in range(_WARM_UP):
@@ -197,11 +201,17 @@ def _resident() -> float:
     return pages * resource.getpagesize() / 1e6
 
 
-def _inputs(names: Sequence[str], batch: int, length: int) -> dict[str, np.ndarray]:
-    """Sequences without padding, of ids that every vocabulary has."""
-    made = {
-        "input_ids": np.random.default_rng(0).integers(1, 100, (batch, length)),
-        "attention_mask": np.ones((batch, length), np.int64),
-        "position_ids": np.broadcast_to(np.arange(length), (batch, length)).copy(),
-    }
-    return {name: made.get(name, np.zeros((batch, length), np.int64)) for name in names}
+def _inputs(task: Task[Any], request: Any, batch: int, length: int) -> dict[str, np.ndarray]:
+    """A batch without padding: what the model reads first for a request, repeated or cut to a length."""
+    feature = next(task.steps(task.request(request)))[0]
+    made = {}
+    for name in task.inputs:
+        value = feature[name]
+        if name in task.fixed or value.ndim == 0:
+            made[name] = np.minimum(value, length - 1)  # places in the text stay inside of it
+        elif name in task.square:
+            made[name] = np.resize(value, (*value.shape[:-2], length, length))
+        else:
+            made[name] = np.stack([np.resize(row, length) for row in value.reshape(-1, value.shape[-1])])
+            made[name] = made[name].reshape(*value.shape[:-1], length)
+    return task.stack([made] * batch)

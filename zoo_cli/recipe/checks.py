@@ -62,38 +62,39 @@ def _trainings(recipe: Recipe) -> Iterator[tuple[Path, TrainSection]]:
 @rule
 def family_has_task(recipe: Recipe, task: Any, layered: Layered) -> Iterator[tuple[Path, UsageError]]:
     """The family has a class for the task."""
-    spec = registry.family(recipe.model.family)
-    if recipe.task["name"] not in spec.tasks:
-        yield (
-            ("task", "name"),
-            UsageError(
-                "task-of-family",
-                "family {family!r} has no model for {task!r}",
-                fix="it has: {tasks}",
-                family=spec.name,
-                task=recipe.task["name"],
-                tasks=", ".join(spec.tasks),
-            ),
-        )
+    for path, section in _models(recipe):
+        spec = registry.family(section.family)
+        if recipe.task["name"] not in spec.tasks:
+            yield (
+                ("task", "name") if path == ("model",) else (*path, "family"),
+                UsageError(
+                    "task-of-family",
+                    "family {family!r} has no model for {task!r}",
+                    fix="it has: {tasks}",
+                    family=spec.name,
+                    task=recipe.task["name"],
+                    tasks=", ".join(spec.tasks),
+                ),
+            )
 
 
 @rule
 def architecture_of_family(recipe: Recipe, task: Any, layered: Layered) -> Iterator[tuple[Path, UsageError]]:
-    """`model.architecture` is a class of the family."""
-    spec = registry.family(recipe.model.family)
-    name = recipe.model.architecture
-    if name is not None and name not in spec.architectures:
-        yield (
-            ("model", "architecture"),
-            UsageError(
-                "unknown-architecture",
-                "family {family!r} has no class {name!r}",
-                fix="it has: {names}",
-                family=spec.name,
-                name=name,
-                names=", ".join(spec.architectures),
-            ),
-        )
+    """`architecture` is a class of the family."""
+    for path, section in _models(recipe):
+        spec, name = registry.family(section.family), section.architecture
+        if name is not None and name not in spec.architectures:
+            yield (
+                (*path, "architecture"),
+                UsageError(
+                    "unknown-architecture",
+                    "family {family!r} has no class {name!r}",
+                    fix="it has: {names}",
+                    family=spec.name,
+                    name=name,
+                    names=", ".join(spec.architectures),
+                ),
+            )
 
 
 @rule
@@ -113,30 +114,32 @@ def scratch_has_vocabulary(recipe: Recipe, task: Any, layered: Layered) -> Itera
 @rule
 def heads_divide_width(recipe: Recipe, task: Any, layered: Layered) -> Iterator[tuple[Path, UsageError]]:
     """`num_attention_heads` divides `hidden_size`."""
-    config = recipe.model.config
-    width, heads = config.get("hidden_size"), config.get("num_attention_heads")
-    if isinstance(width, int) and isinstance(heads, int) and heads > 0 and width % heads:
-        yield (
-            ("model", "config", "num_attention_heads"),
-            UsageError("heads", "{heads} heads do not divide hidden_size {width}", heads=heads, width=width),
-        )
+    for path, section in _models(recipe):
+        width, heads = section.config.get("hidden_size"), section.config.get("num_attention_heads")
+        if isinstance(width, int) and isinstance(heads, int) and heads > 0 and width % heads:
+            yield (
+                (*path, "config", "num_attention_heads"),
+                UsageError("heads", "{heads} heads do not divide hidden_size {width}", heads=heads, width=width),
+            )
 
 
 @rule
 def length_fits_positions(recipe: Recipe, task: Any, layered: Layered) -> Iterator[tuple[Path, UsageError]]:
     """`task.max_length` is not above `max_position_embeddings`."""
-    positions = recipe.model.config.get("max_position_embeddings")
     length = getattr(task, "max_length", None)
-    if isinstance(positions, int) and isinstance(length, int) and length > positions:
-        yield (
-            ("task", "max_length"),
-            UsageError(
-                "too-long",
-                "task.max_length {length} is more than the model's {positions} positions",
-                length=length,
-                positions=positions,
-            ),
-        )
+    for path, section in _models(recipe):
+        positions = section.config.get("max_position_embeddings")
+        if isinstance(positions, int) and isinstance(length, int) and length > positions:
+            yield (
+                ("task", "max_length"),
+                UsageError(
+                    "too-long",
+                    "task.max_length {length} is more than the {positions} positions of {model}",
+                    length=length,
+                    positions=positions,
+                    model=".".join(map(str, path)),
+                ),
+            )
 
 
 @rule
@@ -200,22 +203,42 @@ def one_warmup(recipe: Recipe, task: Any, layered: Layered) -> Iterator[tuple[Pa
 @rule
 def warmup_within_training(recipe: Recipe, task: Any, layered: Layered) -> Iterator[tuple[Path, UsageError]]:
     """Warm-up ends before training does."""
-    warmup, total = recipe.train.warmup_steps, recipe.train.max_steps
-    if warmup and total and warmup >= total:
-        yield (
-            ("train", "warmup_steps"),
-            UsageError("long-warmup", "{warmup} warm-up steps of {total} steps in all", warmup=warmup, total=total),
-        )
+    for path, section in _trainings(recipe):
+        warmup, total = section.warmup_steps, section.max_steps
+        if warmup and total and warmup >= total:
+            yield (
+                (*path, "warmup_steps"),
+                UsageError("long-warmup", "{warmup} warm-up steps of {total} steps in all", warmup=warmup, total=total),
+            )
 
 
 @rule
 def learning_rate_falls(recipe: Recipe, task: Any, layered: Layered) -> Iterator[tuple[Path, UsageError]]:
     """`end_learning_rate` is below `learning_rate`."""
-    if recipe.train.end_learning_rate >= recipe.train.learning_rate:
-        yield (
-            ("train", "end_learning_rate"),
-            UsageError("rising-rate", "end_learning_rate is not below learning_rate"),
-        )
+    for path, section in _trainings(recipe):
+        if section.end_learning_rate >= section.learning_rate:
+            yield (
+                (*path, "end_learning_rate"),
+                UsageError("rising-rate", "end_learning_rate is not below learning_rate"),
+            )
+
+
+@rule
+def matches_fit_models(recipe: Recipe, task: Any, layered: Layered) -> Iterator[tuple[Path, UsageError]]:
+    """Stages of distillation have something to learn that both models have."""
+    if recipe.distill is not None:
+        yield from registry.resolve(DISTILLATION)(recipe)
+
+
+@rule
+def share_can_be_measured(recipe: Recipe, task: Any, layered: Layered) -> Iterator[tuple[Path, UsageError]]:
+    """A share of the teacher's score needs a development set."""
+    if recipe.distill is not None and recipe.gates.teacher_share is not None:
+        if not recipe.data.dev and not recipe.data.dev_fraction:
+            yield (
+                ("gates", "teacher_share"),
+                UsageError("no-dev-set", "the share cannot be measured without data.dev or data.dev_fraction"),
+            )
 
 
 @rule

@@ -47,7 +47,7 @@ class DataSection(Section):
     """Test files, for `zoo evaluate`."""
     format: str | None = None
     """How the files are written: bio, bmes, conll, cluener, doccano, label_studio, prompt, csv, tsv, jsonl, squad, c3,
-    chid, choices, cail_scm, utc, cmeee, spo, nlu."""
+    chid, choices, cail_scm, utc, cluewsc, cmeee, spo, nlu."""
     options: dict[str, Any] = {}
     """Options of the format, e.g. `columns: {text: sentence, label: label_desc}`."""
     labels: dict[str, str] = {}

@@ -34,7 +34,9 @@ def verify(folder: Path) -> dict[str, Any]:
     golden, tolerance = read_golden(folder), golden_tolerance(folder)
     known = graphs(folder)
     if not known or not golden:
-        raise UsageError("nothing-to-verify", "the bundle has {what}", what="no golden requests" if known else "no graph")
+        raise UsageError(
+            "nothing-to-verify", "the bundle has {what}", what="no golden requests" if known else "no graph"
+        )
     results: list[dict[str, Any]] = []
     missing: PlatformError | None = None
     for backend, precision in known:

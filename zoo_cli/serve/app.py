@@ -16,6 +16,7 @@ from zoo_cli import __version__, registry
 from zoo_cli.base.errors import ZooError
 from zoo_cli.recipe.schema import ServeSection
 from zoo_cli.serve import management, native, open_inference, page, simple
+from zoo_cli.serve.documents import OpenInferenceRefused, Refused, refusals
 from zoo_cli.serve.exchange import ClientGone, gone_response, invalid_body, refusal_response
 from zoo_cli.serve.hosting import Host
 from zoo_cli.serve.metrics import Metrics
@@ -64,8 +65,9 @@ def create_app(settings: ServeSection, models: list[ServedModel], metrics: Metri
 
     app = Zoo(lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.host = host
+    ours, protocols = refusals(Refused), refusals(OpenInferenceRefused)
     for part in (native, management, open_inference, page, simple):
-        app.include_router(part.router())
+        app.include_router(part.router(), responses=protocols if part is open_inference else ours)
     app.add_exception_handler(ZooError, _refuse)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)

@@ -27,14 +27,12 @@ class Record:
 
     Args:
         id: the client's `X-Request-ID`, or a fresh one.
-        endpoint: template of the path; never the path itself where that is the client's own text.
         model: name of the model that answered.
         items: number of inputs.
         code: stable name of the refusal, if any.
     """
 
     id: str
-    endpoint: str = "other"
     model: str = ""
     items: int = 0
     code: str = ""
@@ -54,10 +52,10 @@ def host_of(request: Request) -> Host:
     return request.app.state.host
 
 
-def begin(request: Request, endpoint: str, model: ServedModel, items: int) -> None:
+def begin(request: Request, model: ServedModel, items: int) -> None:
     """Note what a request is about."""
     record = record_of(request.scope)
-    record.endpoint, record.model, record.items = endpoint, model.name, items
+    record.model, record.items = model.name, items
 
 
 def seconds_of(request: Request, model: ServedModel) -> float:

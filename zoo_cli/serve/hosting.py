@@ -183,6 +183,8 @@ class Host:
                 "object": "model",
                 "task": model.task.name,
                 "version": model.version,
+                "backend": model.bundle.engine,
+                "precision": model.bundle.precision,
                 "endpoint": f"/v1/{model.task.name}",
                 "simple_serving": [f"/{route}" for route in self.routes_of(model)],
                 "options": model.task.options.model_dump(mode="json"),

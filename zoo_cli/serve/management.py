@@ -6,10 +6,11 @@ import os
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from pydantic import Field
+from pydantic import BaseModel, Field
+from starlette.responses import PlainTextResponse
 
 from zoo_cli.recipe.schema import ServedModel as ServedModelSection
-from zoo_cli.serve.exchange import host_of, json_response, record_of
+from zoo_cli.serve.exchange import host_of, json_response
 from zoo_cli.serve.metrics import SHARED_FOLDER
 from zoo_cli.serve.refusals import Refusal
 
@@ -19,6 +20,12 @@ class LoadRequest(ServedModelSection):
 
     name: str = Field(min_length=1, pattern=r"^[\w./-]+$")
     """Name of the model; one of the same name is replaced when the new one has proven itself."""
+
+
+class Readiness(BaseModel):
+    """Whether the process should get requests, or why not."""
+
+    status: str
 
 
 def _one_process() -> None:
@@ -32,38 +39,30 @@ def router() -> APIRouter:
     """Everything that is not about an input."""
     routes = APIRouter(tags=["server"])
 
-    def note(request: Request, endpoint: str) -> None:
-        record_of(request.scope).endpoint = endpoint
-
     @routes.get("/livez")
-    async def livez(request: Request) -> dict[str, str]:
+    async def livez() -> dict[str, str]:
         """Whether the process runs; also while it is stopping."""
-        note(request, "/livez")
         return {"status": "alive"}
 
-    @routes.get("/readyz", responses={503: {"description": "The process should get no requests now."}})
+    @routes.get("/readyz", response_model=Readiness, responses={503: {"model": Readiness}})
     async def readyz(request: Request) -> Response:
         """Whether the process should get requests."""
-        note(request, "/readyz")
         reason = host_of(request).unready
         return json_response({"status": "ready" if reason is None else reason}, 200 if reason is None else 503)
 
-    @routes.get("/metrics")
+    @routes.get("/metrics", response_class=PlainTextResponse)
     def metrics(request: Request) -> Response:
         """Numbers for Prometheus."""
-        note(request, "/metrics")
-        return Response(host_of(request).metrics.page(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(host_of(request).metrics.page(), media_type="text/plain; version=0.0.4")
 
     @routes.get("/v1/models")
     async def models(request: Request) -> dict[str, Any]:
         """The models, their versions, options and limits."""
-        note(request, "/v1/models")
         return {"object": "list", "data": host_of(request).describe()}
 
     @routes.post("/v1/admin/models")
     async def load(request: Request, body: LoadRequest) -> dict[str, str]:
         """Load a model or a new version of one, and switch to it once it answers its golden requests rightly."""
-        note(request, "/v1/admin/models")
         _one_process()
         section = ServedModelSection.model_validate(body.model_dump(exclude={"name"}, exclude_unset=True))
         model = await host_of(request).load(body.name, section)
@@ -72,7 +71,6 @@ def router() -> APIRouter:
     @routes.delete("/v1/admin/models/{name:path}")
     async def unload(request: Request, name: str) -> dict[str, str]:
         """Stop serving a model; requests in work are finished."""
-        note(request, "/v1/admin/models")
         _one_process()
         await host_of(request).unload(name)
         return {"model": name}

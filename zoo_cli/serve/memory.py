@@ -101,7 +101,7 @@ def calibrate(
     before = memory_in_use()
     row_bytes, most = {}, 1
     for length in lengths:
-        row = stretched(feature, length)
+        row = stretched(task, feature, length)
         most = max(most, _peak_of(lambda row=row: runner.one_batch([row])) - before)  # type: ignore[misc]
         row_bytes[length] = most
     room = None if limit is None else (limit - before) // side_by_side
@@ -116,16 +116,20 @@ def calibrate(
         )
     ceiling = Ceiling(batch_tokens, row_bytes, room)
     for length in (lengths[0], longest):
-        runner.one_batch([stretched(feature, length)] * ceiling(length))
+        runner.one_batch([stretched(task, feature, length)] * ceiling(length))
     if ceiling(longest) < max(1, batch_tokens // longest):
         _log.warning("memory allows batches of %d rows of %d tokens only", ceiling(longest), longest)
     return ceiling
 
 
-def stretched(feature: Feature, length: int) -> Feature:
+def stretched(task: Task[Any], feature: Feature, length: int) -> Feature:
     """The feature with its sequence repeated or cut to `length` tokens."""
     size = feature["input_ids"].shape[-1]
-    return {
-        name: np.resize(array, (*array.shape[:-1], length)) if array.ndim == 1 and array.shape[-1] == size else array
-        for name, array in feature.items()
-    }
+
+    def stretch(name: str, array: np.ndarray) -> np.ndarray:
+        axes = 2 if name in task.square else 1
+        if name in task.fixed or array.shape[-axes:] != (size,) * axes:
+            return array
+        return np.resize(array, (*array.shape[:-axes], *(length,) * axes))
+
+    return {name: stretch(name, array) for name, array in feature.items()}

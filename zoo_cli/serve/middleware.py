@@ -111,21 +111,25 @@ class Observed:
                 await refusal_response(Refusal("fault", "the server failed"), scope)(scope, receive, send_observed)
         finally:
             seconds = time.perf_counter() - begin
-            self.metrics.requests.labels(record.endpoint, record.model, str(status or 500)).inc()
-            self.metrics.seconds.labels(record.endpoint).observe(seconds)
+            # The template of the path, since the path itself is the client's own text.
+            endpoint = getattr(scope.get("route"), "path", "none")
+            self.metrics.requests.labels(endpoint, record.model, str(status or 500)).inc()
+            self.metrics.seconds.labels(endpoint).observe(seconds)
             if record.code:
                 self.metrics.refused.labels(record.code).inc()
             if self.log:
-                access_log.info(json.dumps(_line(scope, record, status, size, seconds)))
+                access_log.info(json.dumps(_line(scope, record, endpoint, status, size, seconds)))
 
 
-def _line(scope: Scope, record: Record, status: int | None, size: int, seconds: float) -> dict[str, Any]:
+def _line(
+    scope: Scope, record: Record, endpoint: str, status: int | None, size: int, seconds: float
+) -> dict[str, Any]:
     return {
         "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "request_id": record.id,
         "client": scope["client"][0] if scope.get("client") else None,
         "method": scope["method"],
-        "endpoint": record.endpoint,
+        "endpoint": endpoint,
         "status": status,
         "code": record.code or None,
         "milliseconds": round(seconds * 1000, 2),

@@ -26,46 +26,6 @@ class Envelope(BaseModel):
     """Its version: a hash of its files."""
 
 
-class Refused(BaseModel):
-    """Why there is no answer."""
-
-    class Error(BaseModel):
-        """The reason."""
-
-        model_config = ConfigDict(use_attribute_docstrings=True)
-
-        code: str
-        """Stable name, e.g. `queue-full`."""
-        message: str
-        """One sentence."""
-        type: str
-        """`invalid_request_error` or `server_error`."""
-        param: str | None
-        """Path of what is wrong in the body, e.g. `inputs[3].text`."""
-        request_id: str
-        """Of the response's header `X-Request-ID`, as in the server's log."""
-
-    error: Error
-
-
-REFUSALS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Refused, "description": text}
-    for status, text in {
-        400: "The body is not JSON, or a header is wrong.",
-        401: "The server wants a key.",
-        403: "The key is not known.",
-        404: "There is no such model.",
-        408: "The body did not arrive in time.",
-        413: "The request, or its answer, is larger than the limits of the model.",
-        415: "The body is not announced as JSON, or is compressed.",
-        422: "The body is not what the model takes.",
-        429: "The server has more work than it can do; try again after `Retry-After` seconds.",
-        500: "The server failed on this input.",
-        503: "The server is stopping, or the model is not ready yet.",
-        504: "The request was not answered in time.",
-    }.items()
-}
-
 _MODEL: Any = (str | None, Field(None, description="Name of the model; by default the first one of the task."))
 
 
@@ -103,8 +63,6 @@ def answer_body(spec: TaskSpec) -> Any:
 
 def make_endpoint(spec: TaskSpec, body_type: Any) -> Callable[..., Awaitable[Response]]:
     """The function that answers requests of a task."""
-    endpoint = f"/v1/{spec.name}"
-
     async def answer(request: Request, body: BaseModel) -> Response:
         fields = body.model_dump(exclude_unset=True, by_alias=True)
         model = host_of(request).find(fields.pop("model", None), spec.name)
@@ -115,7 +73,7 @@ def make_endpoint(spec: TaskSpec, body_type: Any) -> Callable[..., Awaitable[Res
             places = [f"inputs[{index}]" for index in range(len(values))]
         else:
             values, places = [fields], [""]
-        begin(request, endpoint, model, len(values))
+        begin(request, model, len(values))
         answers = await unless_gone(request, model.answer(values, seconds_of(request, model), places))
         content = {"answers": answers} if many else {"answer": answers[0]}
         return json_response({**content, "model": model.name, "version": model.version}, most=model.limits.answer_bytes)
@@ -141,6 +99,5 @@ def router() -> APIRouter:
             operation_id=name,
             summary=(spec.answer.__doc__ or "").strip().splitlines()[0],
             response_model=answer_body(spec),
-            responses=REFUSALS,
         )
     return routes

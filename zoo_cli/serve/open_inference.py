@@ -276,7 +276,7 @@ def router() -> APIRouter:
         """Whether the process runs."""
         return {"live": True}
 
-    @routes.get("/health/ready", operation_id="v2_ready")
+    @routes.get("/health/ready", operation_id="v2_ready", responses={503: {"model": dict[str, bool]}})
     async def ready(request: Request) -> Response:
         """Whether the process should get requests."""
         reason = host_of(request).unready
@@ -302,7 +302,7 @@ def router() -> APIRouter:
         model = _find(request, name, version)
         parsed, tensors = parse(await request.body(), request.headers.get(HEADER_LENGTH))
         values = values_of(model, parsed, tensors)
-        begin(request, "/v2/models/{name}/infer", model, len(values))
+        begin(request, model, len(values))
         places = [f"element {index}" for index in range(len(values))]
         answers = await unless_gone(request, model.answer(values, seconds_of(request, model), places))
         return response(model, parsed, answers)

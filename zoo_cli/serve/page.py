@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 
-from fastapi import APIRouter, Request, Response
-
-from zoo_cli.serve.exchange import record_of
+from fastapi import APIRouter, Response
 
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
@@ -22,8 +20,7 @@ def router() -> APIRouter:
     content = files("zoo_cli.serve").joinpath("page.html").read_bytes()
 
     @routes.get("/")
-    async def page(request: Request) -> Response:
-        record_of(request.scope).endpoint = "/"
+    async def page() -> Response:
         return Response(content, headers=_HEADERS, media_type="text/html; charset=utf-8")
 
     return routes

@@ -119,7 +119,7 @@ def router() -> APIRouter:
         """Answer a client of PaddleNLP's SimpleServing."""
         model = host_of(request).find_route(name)
         values = inputs_of(body)
-        begin(request, "/{name}", model, len(values))
+        begin(request, model, len(values))
         task = task_of(model, body.parameters or {})
         places = ["data"] * len(values)
         answers = await unless_gone(request, model.answer(values, seconds_of(request, model), places, task))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -93,11 +94,7 @@ def test_answers() -> None:
 def annotated(draw: st.DrawFn) -> AnnotatedText:
     """Entities side by side with relations between different ones."""
     bounds = sorted(draw(st.sets(st.integers(0, 40), min_size=2, max_size=8)))
-    entities = [
-        Entity(start, end, "x", str(start))
-        for start, end in zip(bounds, bounds[1:], strict=False)
-        if draw(st.booleans())
-    ]
+    entities = [Entity(start, end, "x", str(start)) for start, end in pairwise(bounds) if draw(st.booleans())]
     names = [entity.id for entity in entities]
     pairs = st.tuples(st.sampled_from(["伴", "导致"]), st.sampled_from(names or ["0"]), st.sampled_from(names or ["0"]))
     relations = {pair for pair in (draw(st.lists(pairs, max_size=5)) if names else []) if pair[1] != pair[2]}

@@ -7,7 +7,7 @@ Two formats are read:
   Corpora of ERNIE-Health have no ``docs``: there each sentence is a document.
 * Megatron's memory-mapped one: ``PREFIX.bin`` and ``PREFIX.idx``, which PaddleNLP writes since 2.6.
 
-All arrays are memory-mapped, so that a corpus takes no memory until it is read.
+The arrays are memory-mapped, so that a corpus takes hardly any memory until it is read; only `docs` is loaded.
 """
 
 from __future__ import annotations
@@ -57,6 +57,10 @@ class Corpus:
     lens: np.ndarray
     docs: np.ndarray
     files: tuple[Path, ...]
+
+    def __post_init__(self) -> None:
+        # Searched in all the time, for which a copy would be made of a mapped array that is not aligned.
+        object.__setattr__(self, "docs", np.array(self.docs, np.int64))
 
     @property
     def documents(self) -> int:

@@ -6,13 +6,14 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 from zoo_cli.base.errors import DataError, Location, UsageError
 from zoo_cli.base.files import read_json, write_json
-from zoo_cli.data.corpus.format import IDS, REPORT, array_writer, open_corpus, write_index
+from zoo_cli.data.corpus.format import IDS, REPORT, ArrayWriter, Corpus, array_writer, open_corpus, write_index
 from zoo_cli.data.corpus.reading import PLACES
 
 _SHARD = re.compile(r"-\d{3,}-of-(\d{3,})" + re.escape(REPORT) + "$")
@@ -62,14 +63,10 @@ def merge_shards(prefix: str | os.PathLike[str], force: bool = False) -> dict[st
     corpora = [open_corpus(str(file).removesuffix(REPORT)) for file in found]
     for ending in (REPORT, IDS):
         Path(target + ending).unlink(missing_ok=True)
-    docs = [np.zeros(1, np.int64)]
-    for corpus in corpora:
-        docs.append(np.asarray(corpus.docs[1:]) + docs[-1][-1])
-    write_index(target, _concatenate([corpus.lens for corpus in corpora]), np.concatenate(docs))
+    _join_index(corpora, target)
     with array_writer(Path(target + IDS), corpora[0].ids.dtype) as writer:
         for corpus in corpora:
-            for start in range(0, len(corpus.ids), _BLOCK):
-                writer.append(corpus.ids[start : start + _BLOCK])
+            _append(writer, corpus.ids)
     report = {
         **heads[0],
         **{key: sum(report[key] for report in reports) for key in _SUMS},
@@ -79,8 +76,22 @@ def merge_shards(prefix: str | os.PathLike[str], force: bool = False) -> dict[st
     return report
 
 
-def _concatenate(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    return np.concatenate(arrays) if len(arrays) > 1 else arrays[0]
+def _append(writer: ArrayWriter, array: np.ndarray, plus: int = 0) -> None:
+    for start in range(0, len(array), _BLOCK):
+        block = array[start : start + _BLOCK]
+        writer.append(block + plus if plus else block)
+
+
+def _join_index(corpora: Sequence[Corpus], target: str) -> None:
+    """Write the index of corpora one after another, in constant memory."""
+    with TemporaryDirectory(dir=Path(target).parent, prefix=".merging-") as folder:
+        lens, docs = Path(folder) / "lens.npy", Path(folder) / "docs.npy"
+        with array_writer(lens, np.dtype("<i4")) as lens_writer, array_writer(docs, np.dtype("<i8")) as docs_writer:
+            docs_writer.append(np.zeros(1, "<i8"))
+            for corpus in corpora:
+                _append(docs_writer, corpus.docs[1:], lens_writer.rows)
+                _append(lens_writer, corpus.lens)
+        write_index(target, np.load(lens, mmap_mode="r"), np.load(docs, mmap_mode="r"))
 
 
 def _merge_faults(faults: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -15,13 +15,13 @@ class GPTConfig(ModelConfig):
     """Keys of GPT.
 
     Args:
-        hidden_activation: of the feed-forward networks; ``gelu`` means its tanh approximation. The key ``hidden_act`` has
-            no effect, as in PaddleNLP.
+        hidden_activation: of the feed-forward networks; ``gelu`` means its tanh approximation. The key ``hidden_act``
+            has no effect, as in PaddleNLP.
         normalize_before: LayerNorm in front of each branch of a layer rather than after the sum.
         fuse_attention_qkv: one matrix for query, key and value instead of three.
         scale_qk_coeff: c in ``(q * (c * d) ** -0.5) @ k * c``, where d is the width of a head; 1 leaves both c out.
-        effective_layer_norm_eps: epsilon of every LayerNorm. PaddleNLP uses 1e-5 whatever its key ``layer_norm_eps`` says;
-            a folder read from Hugging Face, which follows ``layer_norm_epsilon``, sets this key.
+        effective_layer_norm_eps: epsilon of every LayerNorm. PaddleNLP uses 1e-5 whatever its key ``layer_norm_eps``
+            says; a folder read from Hugging Face, which follows ``layer_norm_epsilon``, sets this key.
         ignore_index: label that does not count in the loss. PaddleNLP's 0 means that id 0 is never learnt.
         bos_token_id: begin token.
         eos_token_id: end token, which ends a generated text.

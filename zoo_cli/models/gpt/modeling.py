@@ -224,8 +224,8 @@ class GPTModel(LanguageBackbone):
         Args:
             input_ids: [B, S].
             position_ids: [B, S]; 0 to S - 1 unless given, counting on from the cache.
-            attention_mask: 1 for tokens to see, [B, T] or [B, 1 or A, S, T]; unless given all, padding too. Later tokens
-                are hidden in any case.
+            attention_mask: 1 for tokens to see, [B, T] or [B, 1 or A, S, T]; unless given all, padding too. Later
+                tokens are hidden in any case.
             inputs_embeds: [B, S, H] in place of the word embeddings of `input_ids`.
             past_key_values: cache of an earlier call with `use_cache`.
 
@@ -257,9 +257,7 @@ class GPTPretrainingCriterion(nn.Layer):
         super().__init__()
         self.config = config
 
-    def forward(
-        self, prediction_scores: Tensor, masked_lm_labels: Tensor, loss_mask: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, prediction_scores: Tensor, masked_lm_labels: Tensor, loss_mask: Tensor | None = None) -> Tensor:
         """Mean cross entropy of [B, S, V] against the next tokens [B, S] (the caller has shifted them).
 
         The mean is weighted by `loss_mask` [B, S]. Without one it is taken where the loss is above 0, as in PaddleNLP.
@@ -312,6 +310,8 @@ class GPTForSequenceClassification(HeadModel):
         config: sizes.
     """
 
+    config: GPTConfig
+
     def __init__(self, config: GPTConfig) -> None:
         super().__init__(config)
         self.score = nn.Linear(config.hidden_size, config.num_labels, bias_attr=False)
@@ -319,8 +319,8 @@ class GPTForSequenceClassification(HeadModel):
     def forward(self, input_ids: Tensor, *, labels: Tensor | None = None, **inputs: Any) -> ModelOutput:
         """`logits` [B, C]; with `labels` also `loss`, see `zoo_cli.models.losses.classification_loss`.
 
-        The token is found as in PaddleNLP, by counting the ids that are not `eos_token_id`: texts have to be padded on the
-        right with the end token.
+        The token is found as in PaddleNLP, by counting the ids that are not `eos_token_id`: texts have to be padded on
+        the right with the end token.
         """
         base = self.backbone(input_ids, **inputs)
         scores = self.score(base.last_hidden_state)  # [B, S, C]
@@ -350,14 +350,16 @@ class GPTForGreedyGeneration(LanguageModel):
         config: `max_predict_len` and `eol_token_id` say when it stops.
     """
 
+    config: GPTConfig
+
     def score(self, hidden: Tensor) -> Tensor:
         return vocabulary_scores(hidden, self.backbone.embeddings.word_embeddings.weight)
 
     def forward(self, input_ids: Tensor) -> GreedyGenerationOutput:
         """`sequences`: the prompts [B, S] and at most 1 + `max_predict_len` tokens more.
 
-        As in PaddleNLP, padding is read like any token, and all rows stop when the largest of their new ids is the end of
-        a line.
+        As in PaddleNLP, padding is read like any token, and all rows stop when the largest of their new ids is the end
+        of a line.
         """
         steps = self.config.max_predict_len + 1
         prompts = input_ids.numpy().astype(np.int64)

@@ -1,0 +1,95 @@
+"""How good and how large the student is beside its teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from zoo_cli.engine.setup import Assembly
+from zoo_cli.models.checkpoint import PDPARAMS, SAFETENSORS
+
+
+@dataclass(frozen=True)
+class Row:
+    """A model in the table.
+
+    Args:
+        model: ``teacher``, ``student``, or ``baseline`` for a student that learnt from labels alone.
+        parameters: numbers that it is made of.
+        bytes: size of its weight file.
+        score: on the development set, if there is one.
+        share: of the teacher's score; None where that is not positive.
+    """
+
+    model: str
+    parameters: int
+    bytes: int
+    score: float | None
+    share: float | None
+
+
+def row(name: str, assembly: Assembly, folder: Path, score: float | None, reference: float | None, lower: bool) -> Row:
+    """The row of a model.
+
+    Args:
+        name: what it is.
+        assembly: the model.
+        folder: its model folder.
+        score: its score.
+        reference: the teacher's score.
+        lower: whether less is better (a loss).
+    """
+    files = [folder / file for file in (SAFETENSORS, PDPARAMS)]
+    share = None
+    if score is not None and reference is not None and min(score, reference) > 0:
+        share = reference / score if lower else score / reference
+    elif score is not None and reference is not None and reference > 0:
+        share = 0.0
+    return Row(
+        name,
+        sum(parameter.size for parameter in assembly.model.parameters()),
+        next(file.stat().st_size for file in files if file.is_file()),
+        score,
+        share,
+    )
+
+
+def cells(rows: Sequence[Row]) -> list[list[str]]:
+    """The rows for people."""
+    return [
+        [
+            each.model,
+            f"{each.parameters / 1e6:.2f} M",
+            f"{each.bytes / 1e6:.1f} MB",
+            "–" if each.score is None else f"{each.score:.4f}",
+            "–" if each.share is None else f"{each.share:.1%}",
+        ]
+        for each in rows
+    ]
+
+
+def columns(metric: str) -> list[str]:
+    """Heads of the columns of `cells`."""
+    return ["model", "parameters", "size", metric, "share"]
+
+
+def markdown(metric: str, rows: Sequence[Row], stages: dict[str, Any], breach: str | None) -> str:
+    """The table as a page, with what each stage compared."""
+    lines = ["# Distillation", ""]
+    if breach:
+        lines += [f"**Rejected:** {breach}", ""]
+    lines += ["| " + " | ".join(columns(metric)) + " |", "|---" * len(columns(metric)) + "|"]
+    lines += ["| " + " | ".join(each) + " |" for each in cells(rows)]
+    for name, stage in stages.items():
+        lines += ["", f"## {name}", "", f"{stage['steps']} steps, {stage['seconds']:.0f} s", ""]
+        for match in stage["matches"]:
+            pairs = ", ".join(f"{key} {value}" for key, value in match.items() if key != "feature")
+            lines.append(f"- {match['feature']}: {pairs}" if pairs else f"- {match['feature']}")
+    return "\n".join(lines) + "\n"
+
+
+def as_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The rows for programs."""
+    return [asdict(each) for each in rows]

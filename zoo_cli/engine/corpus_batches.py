@@ -1,0 +1,186 @@
+"""Training sets of pretraining: corpora on disk, cut and masked batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+
+from zoo_cli.base.errors import UsageError
+from zoo_cli.base.files import sha256_json
+from zoo_cli.data.corpus.blend import Blend, parse_blend
+from zoo_cli.data.corpus.format import Corpus, open_corpus
+from zoo_cli.data.corpus.inputs import Inputs, Located, SentenceInputs, TokenInputs
+from zoo_cli.data.corpus.marks import word_forms
+from zoo_cli.data.corpus.options import PretrainingOptions
+from zoo_cli.data.corpus.samples import SentenceSamples, TokenSamples, split_documents
+from zoo_cli.engine.batches import Batch
+from zoo_cli.recipe.schema import TrainSection
+from zoo_cli.tokenizers.base import Tokenizer
+
+
+class EpochPlan(Sequence[np.ndarray]):
+    """The batches of an epoch in random order, computed when asked for.
+
+    Args:
+        blend: the training set.
+        epoch: number of the epoch.
+        batch_size: rows of a batch; the last one may have fewer.
+        shuffle: False keeps the order of the rows.
+    """
+
+    def __init__(self, blend: Blend, epoch: int, batch_size: int, shuffle: bool) -> None:
+        self._blend, self._epoch, self._size, self._shuffle = blend, epoch, batch_size, shuffle
+
+    def __len__(self) -> int:
+        return -(-len(self._blend) // self._size)
+
+    @overload
+    def __getitem__(self, index: int) -> np.ndarray: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[np.ndarray]: ...
+
+    def __getitem__(self, index: int | slice) -> np.ndarray | list[np.ndarray]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        number = index + len(self) if index < 0 else index
+        if not 0 <= number < len(self):
+            raise IndexError(index)
+        places = np.arange(number * self._size, min((number + 1) * self._size, len(self._blend)))
+        return self._blend.order(self._epoch, places) if self._shuffle else places
+
+
+class CorpusBatches:
+    """Batches of samples of corpora; implements `zoo_cli.engine.batches.Batches`.
+
+    Rows are numbers of the blend. Neither plan nor masking keeps anything: both are functions of the seed, the epoch and
+    the row.
+
+    Args:
+        blend: the samples.
+        inputs: makes arrays of them.
+        options: `batch_size`, or `batch_tokens` with the length of a sample.
+        max_length: tokens of a sample at most.
+        identity: hash of everything that the batches depend on.
+        shuffle: False keeps the order of the corpora in every epoch.
+    """
+
+    def __init__(
+        self,
+        blend: Blend,
+        inputs: Inputs,
+        options: TrainSection,
+        max_length: int,
+        identity: str,
+        shuffle: bool = True,
+    ) -> None:
+        self._blend, self._inputs, self._identity, self._shuffle = blend, inputs, identity, shuffle
+        tokens = options.batch_tokens
+        self._batch_size = options.batch_size if tokens is None else max(1, tokens // max_length)
+
+    def plan(self, epoch: int) -> EpochPlan:
+        return EpochPlan(self._blend, epoch, self._batch_size, self._shuffle)
+
+    def load(self, epoch: int, indices: np.ndarray) -> Batch:
+        arrays = self._inputs.load(Located(*self._blend.locate(epoch, indices)))
+        return Batch(arrays, self._inputs.tokens(arrays))
+
+    def describe(self, indices: np.ndarray) -> list[str]:
+        """Where rows come from in the first epoch; in later ones a row is another sample of the same corpus."""
+        corpora, samples, _ = self._blend.locate(0, indices)
+        return [
+            self._blend.parts[corpus].describe(sample)
+            for corpus, sample in zip(corpora.tolist(), samples.tolist(), strict=True)
+        ]
+
+    def fingerprint(self) -> str:
+        return self._identity
+
+
+def corpus_batches(
+    entries: Sequence[str],
+    tokenizer: Tokenizer,
+    options: PretrainingOptions,
+    train: TrainSection,
+    part: str = "train",
+    cache: Path | None = None,
+) -> CorpusBatches:
+    """The batches of a part of one corpus or several.
+
+    Args:
+        entries: corpora and their weights, see `parse_blend`.
+        tokenizer: the one that the corpora were made with.
+        options: objective and lengths.
+        train: batch size and seed.
+        part: ``train``, ``dev`` or ``test`` of the split; only ``train`` is shuffled.
+        cache: folder for tables of samples; None keeps them in memory, 32 bytes a sample in each process.
+
+    Raises:
+        UsageError: blend or split are not understood, or a corpus has ids that the tokenizer does not have
+            (`corpus-vocabulary`).
+        DataError: a corpus is missing, damaged or too small.
+    """
+    blended = parse_blend(entries)
+    corpora = [open_corpus(prefix) for prefix, _ in blended]
+    size = len(word_forms(tokenizer, options.word_marks))
+    for corpus in corpora:
+        _check_ids(corpus, size)
+    ranges = [split_documents(corpus.documents, options.split)[part] for corpus in corpora]
+    weights = [weight for _, weight in blended if weight is not None] or None
+    identity = sha256_json(
+        [
+            [corpus.fingerprint() for corpus in corpora],
+            weights,
+            options.model_dump(),
+            [train.seed, train.batch_size, train.batch_tokens],
+            [part, size, len(tokenizer)],
+        ]
+    )
+    inputs: Inputs
+    if options.objective == "causal":
+        windows = [
+            TokenSamples(corpus, documents, length=options.max_length)
+            for corpus, documents in zip(corpora, ranges, strict=True)
+        ]
+        inputs = TokenInputs(windows, _end_token(tokenizer))
+    else:
+        samples = [
+            SentenceSamples(
+                corpus,
+                documents,
+                max_tokens=options.max_length - (2 if options.pair == "none" else 3),
+                short_seq_prob=options.short_seq_prob,
+                min_sentences=2 if options.pair == "sop" else 1,
+                seed=train.seed,
+                cache=cache,
+            )
+            for corpus, documents in zip(corpora, ranges, strict=True)
+        ]
+        inputs = SentenceInputs(samples, tokenizer, options)
+    blend = Blend(inputs.parts, weights, train.seed)
+    return CorpusBatches(blend, inputs, train, options.max_length, identity, shuffle=part == "train")
+
+
+def _check_ids(corpus: Corpus, size: int) -> None:
+    """Look at the first million ids, which tells another vocabulary."""
+    sample = corpus.ids[: 1 << 20]
+    highest = int(sample.max()) if len(sample) else -1
+    if highest >= size:
+        raise UsageError(
+            "corpus-vocabulary",
+            "the corpus {prefix} has the id {highest}, but the tokenizer and its word marks only {size} ids",
+            fix="use the vocabulary that the corpus was made with; corpora of ERNIE-Health need word_marks: health",
+            prefix=corpus.prefix,
+            highest=highest,
+            size=size,
+        )
+
+
+def _end_token(tokenizer: Tokenizer) -> int | None:
+    try:
+        return tokenizer.eos_token_id
+    except UsageError:
+        return None
