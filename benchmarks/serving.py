@@ -84,8 +84,8 @@ async def ask(host: str, port: int, path: str, bodies: list[bytes], clients: int
         reader, writer = await asyncio.open_connection(host, port)
         for body in pending:
             begin = time.perf_counter()
-            head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-            writer.write(head.encode() + body)
+            head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
             headers = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
             await reader.readexactly(int(headers.partition("content-length:")[2].split()[0]))
             results.append((int(headers.split()[1]), time.perf_counter() - begin))
@@ -133,7 +133,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         bundle = options.bundle or make_bundle(Path(scratch))
         shared = {"schema": json.loads(options.schema)} if options.schema else {}
-        requests = [with_parameters({"text": text}, shared) for text in draw_texts(options.requests, options.characters)]
+        requests = [
+            with_parameters({"text": text}, shared) for text in draw_texts(options.requests, options.characters)
+        ]
         task = json.loads((bundle / "task.json").read_text())["task"]
         best = ceiling(bundle, requests, options.batch_tokens, options.threads)
         print(json.dumps({"run": "ceiling", "processor_milliseconds": round(best * 1000, 2)}), flush=True)

@@ -55,7 +55,9 @@ def test_only_the_named_ones_change(graph: onnx.ModelProto, tmp_path: Path) -> N
     result = quantize(graph, [first])
     onnx.save(result, str(tmp_path / "model.onnx"))
     assert count_integer_products(tmp_path / "model.onnx") == 1
-    assert {tensor.name for tensor in graph.graph.initializer} - {tensor.name for tensor in result.graph.initializer} == {first}
+    assert {tensor.name for tensor in graph.graph.initializer} - {
+        tensor.name for tensor in result.graph.initializer
+    } == {first}
     assert quantize(graph, []).graph == graph.graph
 
 

@@ -11,16 +11,16 @@ import pytest
 from tests import artifacts
 from zoo_cli.base.errors import DataError, ErrorGroup, GateError, UsageError
 from zoo_cli.base.files import read_json
-from zoo_cli.compress import search as searching
+from zoo_cli.compress import routes
 from zoo_cli.compress.quantize import quantize_recipe
-from zoo_cli.recipe.loading import load_recipe
+from zoo_cli.recipe.loading import LoadedRecipe, load_recipe
 from zoo_cli.runtime.backends import graphs
 from zoo_cli.runtime.verification import verify
 
 ERNIE = artifacts.RECIPES["ernie"]
 
 
-def recipe(*overrides: str):  # type: ignore[no-untyped-def]
+def recipe(*overrides: str) -> LoadedRecipe:
     return load_recipe(ERNIE, overrides, tiny=True)
 
 
@@ -75,19 +75,17 @@ def test_a_gate_that_breaks_rejects(float_bundle: Path, tmp_path: Path) -> None:
 def test_the_layer_that_breaks_the_model_returns_to_float(
     classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ranges far too narrow for one product ruin the model; the search finds that one."""
-    from zoo_cli.compress import routes
-
+    """A range so wide that all becomes zero ruins the model; the search finds the product that has it."""
     original = routes.onnx_int8.quantize
     spoilt: list[str] = []
 
-    def narrow(model, names, ranges=None, pairs=False):  # type: ignore[no-untyped-def]
+    def widen(model, names, ranges=None, pairs=False):  # type: ignore[no-untyped-def]
         products = routes.onnx_int8.weight_products(model)
-        spoilt[:] = [list(products)[5]]
+        spoilt[:] = [list(products)[-1]]
         activation = products[spoilt[0]]
-        return original(model, names, {**ranges, activation: (-0.01, 0.01)}, pairs)
+        return original(model, names, {**ranges, activation: (-1e6, 1e6)}, pairs)
 
-    monkeypatch.setattr(routes.onnx_int8, "quantize", narrow)
+    monkeypatch.setattr(routes.onnx_int8, "quantize", widen)
     loaded = recipe("quantize.method=static", "quantize.calibration=[min_max]")
     receipt = quantize_recipe(loaded, classifier, tmp_path)
     assert receipt["chosen"]["kept_in_float"] == spoilt
@@ -95,22 +93,6 @@ def test_the_layer_that_breaks_the_model_returns_to_float(
     assert receipt["after"]["score"] >= 0.99
     assert max(receipt["sensitivity"], key=receipt["sensitivity"].get) == spoilt[0]
     assert spoilt[0] in (Path(receipt["bundle"]) / "RECEIPT.md").read_text(encoding="utf-8")
-
-
-def test_accuracy_is_measured_on_the_graph_itself(
-    float_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: list[tuple[Path, str]] = []
-    original = dict(searching.BACKENDS)
-
-    def record(folder: Path, precision: str):  # type: ignore[no-untyped-def]
-        seen.append((folder, precision))
-        return original["onnx"](folder, precision)
-
-    monkeypatch.setitem(searching.BACKENDS, "onnx", record)
-    quantize_recipe(artifacts.tiny_recipe("uie", "gates.metric_drop=1.0"), float_bundle, tmp_path)
-    assert seen
-    assert {precision for _, precision in seen} == {"int8"}
 
 
 def test_development_data_is_needed(float_bundle: Path, tmp_path: Path) -> None:

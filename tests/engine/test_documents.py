@@ -43,7 +43,9 @@ def features(sizes: list[int]) -> list[dict[str, np.ndarray]]:
             mask = np.ones(LENGTH, np.int64)
             mask[4 - document % 3 : -1] = 0
             types = np.zeros(LENGTH, np.int64)
-            rows.append({"input_ids": ids, "token_type_ids": types, "attention_mask": mask, "labels": np.array(document % 3)})
+            rows.append(
+                {"input_ids": ids, "token_type_ids": types, "attention_mask": mask, "labels": np.array(document % 3)}
+            )
     return rows
 
 

@@ -33,7 +33,13 @@ CASES: dict[str, tuple[list[str], Any]] = {
 @pytest.mark.parametrize("name", CASES)
 def test_a_bundle_reads_documents_as_the_model_does(name: str, tmp_path: Path) -> None:
     overrides, request = CASES[name]
-    short = ["train.max_steps=6", "train.eval_steps=3", "train.batch_size=4", "data.limit=12", "export.golden_requests=4"]
+    short = [
+        "train.max_steps=6",
+        "train.eval_steps=3",
+        "train.batch_size=4",
+        "data.limit=12",
+        "export.golden_requests=4",
+    ]
     loaded = load_recipe(f"ernie-doc/{name}.yaml", [*overrides, *short], tiny=True)
     finetune(loaded, tmp_path / "run")
     best = tmp_path / "run" / "best"

@@ -16,7 +16,9 @@ BIAS = RANDOM.normal(size=4).astype(np.float32)
 X = RANDOM.normal(size=(2, 3, 6)).astype(np.float32)
 
 
-def model(nodes: list[onnx.NodeProto], constants: dict[str, np.ndarray], outputs: tuple[str, ...] = ("y",)) -> onnx.ModelProto:
+def model(
+    nodes: list[onnx.NodeProto], constants: dict[str, np.ndarray], outputs: tuple[str, ...] = ("y",)
+) -> onnx.ModelProto:
     graph = helper.make_graph(
         nodes,
         "graph",
@@ -68,7 +70,9 @@ def test_scale_of_shared_weights_is_folded_for_one_reader_only() -> None:
 
 
 def test_neutral_operations_disappear_except_at_an_output() -> None:
-    graph = model([*LINEAR, node("Add", "sum zero", "y0"), node("Tanh", "y0", "y1"), node("Add", "y1 zero", "y")], CONSTANTS)
+    graph = model(
+        [*LINEAR, node("Add", "sum zero", "y0"), node("Tanh", "y0", "y1"), node("Add", "y1 zero", "y")], CONSTANTS
+    )
     expected = run(graph)
     assert onnx_graph.drop_neutral(graph) == 1
     assert kinds(graph) == ["MatMul", "Add", "Tanh", "Add"]
@@ -76,7 +80,11 @@ def test_neutral_operations_disappear_except_at_an_output() -> None:
 
 
 def test_a_zero_that_gives_a_scalar_an_axis_is_kept() -> None:
-    nodes = [helper.make_node("ReduceSum", ["x"], ["sum"], keepdims=0), node("Add", "sum zeros", "y0"), node("Tanh", "y0", "y")]
+    nodes = [
+        helper.make_node("ReduceSum", ["x"], ["sum"], keepdims=0),
+        node("Add", "sum zeros", "y0"),
+        node("Tanh", "y0", "y"),
+    ]
     graph = model(nodes, {"zeros": np.zeros(1, np.float32)})
     assert onnx_graph.drop_neutral(graph) == 0
 

@@ -63,7 +63,9 @@ def test_percentile_is_the_nearest_rank() -> None:
 
 def test_command(bundles: list[Path]) -> None:
     zoo = [sys.executable, "-m", "zoo_cli", "bench", str(bundles[0].parent), "--backend", "onnx", "--rounds", "1"]
-    done = subprocess.run([*zoo, "--batch", "2", "--length", "16", "--json"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*zoo, "--batch", "2", "--length", "16", "--json"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["results"][0]["shapes"][0]["batch"] == 2
     table = subprocess.run([*zoo, "--batch", "2", "--length", "16"], capture_output=True, text=True, check=False)

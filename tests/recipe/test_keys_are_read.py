@@ -23,9 +23,11 @@ def _read_names() -> set[str]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
                 names.add(node.attr)
-            # getattr(options, "max_length", None)
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "getattr":
-                names |= {each.value for each in node.args if isinstance(each, ast.Constant)}
+            # getattr(options, "max_length", None), given.get("teacher_layer", 1)
+            if isinstance(node, ast.Call):
+                called = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+                if called in ("getattr", "get"):
+                    names |= {each.value for each in node.args if isinstance(each, ast.Constant)}
     return names
 
 

@@ -1,6 +1,6 @@
 """Bundles with hand-made ONNX graphs: their outputs depend on every token of a sequence, and on nothing else.
 
-So an answer that was mixed with another request's, or padded wrongly, is a wrong answer. No paddle is needed to make them.
+So an answer that was mixed with another request's, or padded wrongly, is a wrong answer. Making them needs no paddle.
 """
 
 from __future__ import annotations

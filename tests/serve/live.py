@@ -39,7 +39,9 @@ class Live:
         return int(self.url.rpartition(":")[2])
 
     def post(self, path: str, body: Any, **headers: str) -> httpx.Response:
-        return self.client.post(path, json=body, headers={name.replace("_", "-"): value for name, value in headers.items()})
+        return self.client.post(
+            path, json=body, headers={name.replace("_", "-"): value for name, value in headers.items()}
+        )
 
     def connect(self) -> socket.socket:
         """A bare connection."""
@@ -84,7 +86,9 @@ def serving(folder: Path, *arguments: str, ready: bool = True, env: dict[str, st
     command = [sys.executable, "-m", "zoo_cli", "serve", "--port", "0", "--json", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **(env or {})}
     with log.open("w") as errors:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=folder, env=environment)
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=folder, env=environment
+        )
     assert process.stdout is not None
     try:
         line = process.stdout.readline()

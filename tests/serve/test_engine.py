@@ -19,7 +19,6 @@ from zoo_cli.serve.metrics import Metrics, ModelMetrics
 from zoo_cli.serve.refusals import Refusal
 from zoo_cli.tasks.base import Feature, Outputs, Steps
 
-
 SECRET = "a text of a client"
 
 
@@ -92,7 +91,9 @@ def test_one_bad_input_fails_alone_and_the_worker_starts_again(caplog: pytest.Lo
         return await ask(engine, *((number, 2) for number in range(10, 20)))
 
     answers = asyncio.run(run())
-    assert [answer for answer in answers if not isinstance(answer, Refusal)] == [4 * n for n in range(10, 20) if n != 13]
+    assert [answer for answer in answers if not isinstance(answer, Refusal)] == [
+        4 * n for n in range(10, 20) if n != 13
+    ]
     assert isinstance(answers[3], Refusal) and answers[3].status == 500
     assert engine.metrics.restarts._value.get() >= 1
     assert "RuntimeError" in caplog.text and SECRET not in caplog.text

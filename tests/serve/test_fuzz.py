@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-
 from hypothesis.errors import Unsatisfiable
 
 from tests.serve.live import Live
@@ -32,7 +31,7 @@ def test_documented_endpoints(server: Live, mode: Any) -> None:
             case.validate_response(response, checks=checks)
 
         strategy = operation.as_strategy(generation_mode=mode)
-        relaxed = settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+        relaxed = settings(max_examples=6, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
         try:
             relaxed(given(case=strategy)(probe))()
         except Unsatisfiable:

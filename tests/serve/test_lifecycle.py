@@ -19,7 +19,12 @@ import pytest
 
 from tests.serve.bundles import WORDS, make_bundle, write_golden
 from tests.serve.live import ROOT, Live, serving
+from zoo_cli.base.errors import ArtifactError, MemoryLimitError, UsageError, ZooError
 from zoo_cli.base.files import sha256_file
+from zoo_cli.cli.serve import settings_of
+from zoo_cli.serve.middleware import Keys
+from zoo_cli.serve.served import default_name
+from zoo_cli.serve.server import check
 
 PATH = "/v1/sequence_classification"
 
@@ -61,22 +66,46 @@ def test_broken_bundles_and_settings_end_with_their_codes(bundles: dict[str, Pat
     broken = tmp_path / "broken"
     shutil.copytree(bundles["single"], broken)
     (broken / "vocab.txt").write_text("[UNK]\n")
-    for arguments, status in (
-        ([str(broken)], 4),
-        ([str(broken), "--workers", "2"], 4),
-        ([], 2),
-        ([str(tmp_path / "nothing")], 2),
-        ([str(bundles["single"]), "serve.prot=1"], 2),
-        ([str(bundles["single"]), "serve.port=x"], 2),
-        ([str(bundles["single"]), "train.epochs=1"], 2),
-        ([str(bundles["single"]), "serve.precision=int3"], 4),
-        ([str(bundles["single"]), "serve.threads=999"], 2),
-        ([str(bundles["single"]), "serve.api_keys=missing.txt"], 2),
-        ([str(bundles["single"]), "serve.memory_limit=1000", "--check"], 7),
-    ):
-        done = run(tmp_path, *arguments, *([] if "serve.port=x" in arguments else ["--port", "0"]))
-        assert done.returncode == status, (arguments, done.returncode, done.stderr)
-        assert "error:" in done.stderr
+    done = run(tmp_path, str(broken), "--port", "0")
+    assert done.returncode == 4 and "vocab.txt" in done.stderr
+    done = run(tmp_path, str(broken), "--port", "0", "--workers", "2")  # no use in starting them again
+    assert done.returncode == 4 and "vocab.txt" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "code"),
+    [
+        ([], UsageError, "no-bundle"),
+        (["nothing"], UsageError, "override-syntax"),
+        (["single", "serve.prot=1"], UsageError, "wrong-value"),
+        (["single", "serve.port=x"], UsageError, "wrong-value"),
+        (["single", "train.epochs=1"], UsageError, "no-recipe"),
+        (["single", "serve.precision=int3"], ArtifactError, "no-graph"),
+        (["single", "serve.threads=999"], UsageError, "too-many-threads"),
+        (["single", "serve.memory_limit=1000"], MemoryLimitError, "memory-limit"),
+        (["single", "serve.limits.items=0"], UsageError, "wrong-value"),
+    ],
+)
+def test_settings_that_cannot_be(
+    bundles: dict[str, Path], arguments: list[str], error: type[ZooError], code: str
+) -> None:
+    places = [str(bundles[name]) for name in arguments if name in bundles]
+    with pytest.raises(error) as raised:
+        check(settings_of(places, [text for text in arguments if text not in bundles], None, None, False))
+    assert raised.value.code == code
+
+
+def test_keys_must_be_readable(tmp_path: Path) -> None:
+    with pytest.raises(UsageError):
+        Keys(str(tmp_path / "missing"))
+    (tmp_path / "empty").write_text("\n# nothing\n")
+    with pytest.raises(UsageError, match="no key"):
+        Keys(str(tmp_path / "empty"))
+
+
+def test_models_are_named_after_their_folders(tmp_path: Path) -> None:
+    assert default_name(tmp_path / "uie" / "msra.tiny" / "export" / "bundle") == "msra"
+    assert default_name(tmp_path / "mine") == "mine"
 
 
 # -- without paddle ----------------------------------------------------------------------------------------------------

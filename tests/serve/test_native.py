@@ -22,7 +22,13 @@ def texts(count: int, seed: int, longest: int = 150) -> list[str]:
     return ["".join(draw.choices(WORDS, k=draw.randint(0, longest))) for _ in range(count)]
 
 
-SCHEMAS: list[Any] = ["人物", ["人物", "地点"], {"地点": ["人物", "时间"]}, ["公司", {"人物": {"地点": "公司"}}], "态度[好，坏]"]
+SCHEMAS: list[Any] = [
+    "人物",
+    ["人物", "地点"],
+    {"地点": ["人物", "时间"]},
+    ["公司", {"人物": {"地点": "公司"}}],
+    "态度[好，坏]",
+]
 
 
 def test_mixed_concurrent_requests_are_answered_as_by_predict(server: Live, bundles: dict[str, Path]) -> None:
@@ -31,7 +37,9 @@ def test_mixed_concurrent_requests_are_answered_as_by_predict(server: Live, bund
     requests: list[tuple[str, dict[str, Any]]] = []
     for text in texts(600, 1):
         name = draw.choice(["uie", "uie", "single", "multi"])
-        fields = {"schema": draw.choice(SCHEMAS), "position_threshold": draw.choice([0.5, 0.9])} if name == "uie" else {}
+        fields = (
+            {"schema": draw.choice(SCHEMAS), "position_threshold": draw.choice([0.5, 0.9])} if name == "uie" else {}
+        )
         requests.append((name, {"text": text, **fields}))
 
     def ask(request: tuple[str, dict[str, Any]]) -> Any:

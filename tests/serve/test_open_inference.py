@@ -63,9 +63,7 @@ def test_extraction_with_a_schema_for_each_element(client: Any, bundles: dict[st
     schemas = [["人物"], {"地点": ["时间"]}]
     tensors = [text_input("text", [WORDS, WORDS[4:]]), text_input("schema", [json.dumps(each) for each in schemas])]
     result = client.infer("uie", tensors)
-    expected = load(bundles["uie"])(
-        [{"text": WORDS, "schema": schemas[0]}, {"text": WORDS[4:], "schema": schemas[1]}]
-    )
+    expected = load(bundles["uie"])([{"text": WORDS, "schema": schemas[0]}, {"text": WORDS[4:], "schema": schemas[1]}])
     assert same_answer([json.loads(answer) for answer in result.as_numpy("result")], expected, 1e-5)
 
 
@@ -96,7 +94,11 @@ def test_faults_reach_the_client_as_its_exceptions(client: Any, name: str, tenso
         (b'{"inputs":[{"name":"text","shape":[2],"datatype":"BYTES","data":["a"]}]}', None, 422),
         (b'{"inputs":[{"name":"text","shape":[-1],"datatype":"BYTES","data":["a"]}]}', None, 422),
         (b'{"inputs":[{"name":"text","shape":[1],"datatype":"BYTES","data":[3]}]}', None, 422),
-        (b'{"inputs":[{"name":"text","shape":[1],"datatype":"BYTES","data":["a"]}],"outputs":[{"name":"x"}]}', None, 422),
+        (
+            b'{"inputs":[{"name":"text","shape":[1],"datatype":"BYTES","data":["a"]}],"outputs":[{"name":"x"}]}',
+            None,
+            422,
+        ),
         (b"[" * 100_000, None, 400),
     ],
 )

@@ -64,7 +64,17 @@ def test_multi_label_obeys_prob_limit(server: Live, bundles: dict[str, Path], li
 
 def test_curl_as_in_its_documentation(server: Live) -> None:
     body = json.dumps({"data": {"text": [WORDS]}, "parameters": {"schema": ["人物"]}})
-    command = ["curl", "-s", "-X", "POST", f"{server.url}/taskflow/uie", "-H", "Content-Type: application/json", "-d", body]
+    command = [
+        "curl",
+        "-s",
+        "-X",
+        "POST",
+        f"{server.url}/taskflow/uie",
+        "-H",
+        "Content-Type: application/json",
+        "-d",
+        body,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert list(json.loads(done.stdout)) == ["result"]
 

@@ -13,6 +13,7 @@ from zoo_cli.base.console import say, show_error
 from zoo_cli.base.errors import ZooError
 from zoo_cli.cli import data, recipes, weights
 from zoo_cli.cli.bench import bench
+from zoo_cli.cli.distill import distill
 from zoo_cli.cli.evaluate import evaluate
 from zoo_cli.cli.export import export
 from zoo_cli.cli.finetune import finetune
@@ -30,6 +31,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(finetune)
+app.command()(distill)
 app.command()(evaluate)
 app.command()(predict)
 app.command()(quantize)

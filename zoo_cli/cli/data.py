@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from zoo_cli.cli import corpus
 from zoo_cli.cli.options import Json, OptionalRecipe, Overrides, Tiny
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from zoo_cli.recipe.loading import LoadedRecipe
 
 app = typer.Typer(help="Look at labelled data, check, convert and split it.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(corpus.app, name="corpus")
 
 File = Annotated[Path, typer.Argument(help="Data file; .gz is unpacked.")]
 Format = Annotated[str, typer.Option("--format", help="bio, bmes, conll, cluener, doccano, label_studio, prompt, csv, ...")]

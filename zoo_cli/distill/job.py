@@ -1,6 +1,6 @@
 """`zoo distill`: the stages of a recipe one after another, over the same loop as fine-tuning.
 
-The run folder has, beside what every run has: `stages/<name>/`, the run of each stage; `teacher/`, the teacher's answers
+The run folder has, beside what every run has: `stages/<name>/`, the run of each stage, and `baseline/`; `teacher/`, the teacher's answers
 while they are needed; `distillation.md`, the table. `best/` is the student of the last stage, or `rejected/` where it
 keeps too little.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,13 +82,13 @@ def distill(
         lesson.claim(force)
         for name, matches in stages.items():
             options = section.stages[name].training(loaded.recipe.train)
-            student = lesson.stage(name, student, matches, options, recipe)
+            student = lesson.stage(folder / STAGES / name, student, matches, options, recipe)
         models = {"teacher": (lesson.teacher.assembly, source), "student": (student, folder / STAGES / name / BEST)}
         if section.baseline:
             fresh = build_student(loaded, lesson.teacher.assembly, source, parts["train"], progress)
             labels = [DistillMatch(feature="labels")]
-            alone = lesson.stage(BASELINE, fresh, labels, options, recipe)
-            models[BASELINE] = (alone, folder / STAGES / BASELINE / BEST)
+            alone = lesson.stage(folder / BASELINE, fresh, labels, options, recipe)
+            models[BASELINE] = (alone, folder / BASELINE / BEST)
         if lesson.world.leads:
             _conclude(loaded, run, lesson, models, stages, options)
 
@@ -122,8 +123,13 @@ class _Lesson:
 
     @property
     def metric(self) -> str:
-        """The score that the models are compared by."""
-        return self.loaded.recipe.train.metric or registry.task(self.loaded.task_name).metric
+        """The score that chooses the best student, unless a stage names another."""
+        return registry.task(self.loaded.task_name).metric
+
+    @property
+    def labels(self) -> list[str]:
+        """Names in a batch that are no model's inputs."""
+        return sorted(set(self.task.stack(self.features.take([0]))) - self.inputs - set(self.teacher.inputs))
 
     def claim(self, force: bool) -> None:
         """Make the opened run folder that of this teacher.
@@ -133,7 +139,7 @@ class _Lesson:
         """
         if not self.world.leads:
             return
-        for name in (STAGES, TEACHER, REJECTED) if force else ():
+        for name in (STAGES, BASELINE, TEACHER, REJECTED) if force else ():
             shutil.rmtree(self.folder / name, ignore_errors=True)
         place, own = self.folder / _TEACHER_FILE, {"sha256": self.teacher.identity((), "")}
         if not force and place.is_file() and read_json(place) != own:
@@ -146,19 +152,17 @@ class _Lesson:
         write_json(place, own)
 
     def stage(
-        self, name: str, student: Assembly, matches: list[DistillMatch], options: TrainSection, recipe: str
+        self, folder: Path, student: Assembly, matches: list[DistillMatch], options: TrainSection, recipe: str
     ) -> Assembly:
         """Train the student, unless that is done, and return the best one.
 
         A stage that looks at neither logits nor labels leaves the head untrained, so its last student is the best.
         """
-        folder = self.folder / STAGES / name
         (done,) = self.world.from_leader([float((folder / RESULT).is_file())])
         if not done:
             batches, teacher = self._batches(matches, options)
             config = self.teacher.assembly.model.config
-            labels = sorted(set(batches.load(0, batches.plan(0)[0][:1]).arrays) - self._taken(batches))
-            objective = Distillation(student.model, self.task, sorted(self.inputs), labels, matches, teacher)
+            objective = Distillation(student.model, self.task, sorted(self.inputs), self.labels, matches, teacher)
             paddle.seed(options.seed)
             pupil = Pupil(student.model, matches, config)
             evaluate = None
@@ -168,10 +172,6 @@ class _Lesson:
             train(pupil, objective, batches, options, run, student.save, evaluate, self.metric, self.world)
             self.world.from_leader([0.0])  # the others wait until the best student is written
         return load_folder(folder / BEST)
-
-    def _taken(self, batches: FeatureBatches) -> set[str]:
-        """Names in a batch that are no labels."""
-        return {*self.inputs, *self.teacher.inputs, *(batches.names if isinstance(batches, TaughtBatches) else ())}
 
     def _batches(
         self, matches: list[DistillMatch], options: TrainSection
@@ -273,6 +273,6 @@ def _collect_curves(run: Run, stages: list[str]) -> None:
     start = 0
     for name in stages:
         folder = run.folder / STAGES / name
-        for line in Run(folder, "", run.lock).rows():
+        for line in Run(folder, "", ExitStack()).rows():
             run.report(line.pop("kind"), start + line.pop("step"), line)
         start += read_json(folder / RESULT)["steps"]

@@ -93,3 +93,8 @@ def markdown(metric: str, rows: Sequence[Row], stages: dict[str, Any], breach: s
 def as_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """The rows for programs."""
     return [asdict(each) for each in rows]
+
+
+def from_json(rows: Sequence[dict[str, Any]]) -> list[Row]:
+    """The inverse of `as_json`."""
+    return [Row(**each) for each in rows]

@@ -56,8 +56,8 @@ class EpochPlan(Sequence[np.ndarray]):
 class CorpusBatches:
     """Batches of samples of corpora; implements `zoo_cli.engine.batches.Batches`.
 
-    Rows are numbers of the blend. Neither plan nor masking keeps anything: both are functions of the seed, the epoch and
-    the row.
+    Rows are numbers of the blend. Neither plan nor masking keeps anything: both are functions of the seed, the epoch
+    and the row.
 
     Args:
         blend: the samples.

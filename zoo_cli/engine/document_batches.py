@@ -52,7 +52,9 @@ class DocumentBatches(FeatureBatches):
         world: World | None = None,
     ) -> None:
         if world is not None and world.size > 1:
-            raise UsageError("one-process", "long documents are learnt from in one process only", fix="leave out --nproc")
+            raise UsageError(
+                "one-process", "long documents are learnt from in one process only", fix="leave out --nproc"
+            )
         super().__init__(features, options, pad, sources)
         lengths = np.asarray([size for size in sizes if size], np.int64)
         self._ends = np.cumsum(lengths)
@@ -71,7 +73,7 @@ class DocumentBatches(FeatureBatches):
         order = np.random.default_rng([self._options.seed, epoch]).permutation(len(self._starts))
         documents = iter(order.tolist())
         waiting: list[list[int]] = [[] for _ in range(self._slot_count())]  # the next row last
-        passes = []
+        passes: list[np.ndarray] = []
         while True:
             for rows in waiting:
                 if not rows and (document := next(documents, None)) is not None:

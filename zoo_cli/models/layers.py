@@ -7,6 +7,7 @@ cached past, H the hidden size, A the heads, d the width of a head, I the feed-f
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -29,9 +30,9 @@ def activation(name: str) -> Callable[[Tensor], Tensor]:
         UsageError: there is none (`unknown-activation`).
     """
     special: dict[str, Callable[[Tensor], Tensor]] = {
-        "gelu_new": lambda x: F.gelu(x, approximate=True),
-        "gelu_fast": lambda x: F.gelu(x, approximate=True),
-        "gelu_pytorch_tanh": lambda x: F.gelu(x, approximate=True),
+        "gelu_new": _tanh_gelu,
+        "gelu_fast": _tanh_gelu,
+        "gelu_pytorch_tanh": _tanh_gelu,
         "quick_gelu": lambda x: x * F.sigmoid(1.702 * x),
         "linear": lambda x: x,
     }
@@ -60,6 +61,13 @@ def activation(name: str) -> Callable[[Tensor], Tensor]:
         name=name,
         names=", ".join([*plain, *special]),
     )
+
+
+def _tanh_gelu(x: Tensor) -> Tensor:
+    if paddle.in_dynamic_mode():
+        return F.gelu(x, approximate=True)
+    # paddle2onnx writes the exact GELU for that function
+    return 0.5 * x * (1.0 + paddle.tanh((2 / math.pi) ** 0.5 * (x + 0.044715 * x**3)))
 
 
 def key_padding_bias(input_ids: Tensor, pad_token_id: int) -> Tensor:

@@ -145,6 +145,13 @@ def _lay_task_defaults(layered: Layered, task_name: Any, section: str | None) ->
     layered.lay(tree, "task default", document, at=(section,) if section else ())
 
 
+def _tiny_config(task_name: Any) -> dict[str, Any]:
+    """Architecture values that a task gives the tiny model."""
+    layered = Layered()
+    _lay_task_defaults(layered, task_name, "tiny")
+    return value_at(layered.value, "model", "config") or {}
+
+
 def _lay_preset(layered: Layered, init: Any, section: tuple[str, ...]) -> str | None:
     """Lay family and configuration of the checkpoint that a section names; return its family."""
     name = preset_name(init)
@@ -184,6 +191,8 @@ def compose(own: Document, parent: Document | None, overrides: Sequence[str], ti
     if tiny:
         for section, family in families.items():
             tiny_config = dict(registry.family(family).tiny)
+            if section != ("model",):  # a student is like the tiny teacher, but of one layer
+                tiny_config |= _tiny_config(task_name) | {"num_hidden_layers": 1}
             layered.lay({"init": SCRATCH, "config": tiny_config}, "tiny family", None, section)
         _lay_task_defaults(layered, task_name, "tiny")
         for layer, document in sources:

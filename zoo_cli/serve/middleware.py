@@ -121,9 +121,7 @@ class Observed:
                 access_log.info(json.dumps(_line(scope, record, endpoint, status, size, seconds)))
 
 
-def _line(
-    scope: Scope, record: Record, endpoint: str, status: int | None, size: int, seconds: float
-) -> dict[str, Any]:
+def _line(scope: Scope, record: Record, endpoint: str, status: int | None, size: int, seconds: float) -> dict[str, Any]:
     return {
         "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "request_id": record.id,

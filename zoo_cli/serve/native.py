@@ -63,6 +63,7 @@ def answer_body(spec: TaskSpec) -> Any:
 
 def make_endpoint(spec: TaskSpec, body_type: Any) -> Callable[..., Awaitable[Response]]:
     """The function that answers requests of a task."""
+
     async def answer(request: Request, body: BaseModel) -> Response:
         fields = body.model_dump(exclude_unset=True, by_alias=True)
         model = host_of(request).find(fields.pop("model", None), spec.name)

@@ -30,6 +30,7 @@ class TimedProtocol(HttpToolsProtocol):
         self._writing: asyncio.TimerHandle | None = None
         self._in_headers = False
         self._header_bytes = 0
+        self._chunk = 0
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -43,14 +44,15 @@ class TimedProtocol(HttpToolsProtocol):
         idle = self._reading is None and (self.cycle is None or self.cycle.response_complete)
         if idle:  # the bytes may be line ends, which begin no message
             self._expect(self.settings.header_timeout)
-        self._header_bytes += len(data)
+        self._chunk = len(data)
+        self._header_bytes += self._chunk
         super().data_received(data)
         if self._in_headers and self._header_bytes > MOST_HEADER_BYTES and not self.transport.is_closing():
             self._close_with(b"431 Request Header Fields Too Large")
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._in_headers, self._header_bytes = True, 0
+        self._in_headers, self._header_bytes = True, self._chunk  # which may hold all of the headers
         self._expect(self.settings.header_timeout)
 
     def on_headers_complete(self) -> None:

@@ -111,6 +111,10 @@ def _entity(entry: dict[str, Any]) -> dict[str, Any]:
     return {"pos": [entry["start"], entry["end"]], "entity": entry["text"], "label": entry["label"]}
 
 
+def _must_lead_somewhere(request: Request) -> None:
+    host_of(request).find_route(request.path_params["name"])
+
+
 def router() -> APIRouter:
     """The endpoint of all names; it must be the last one, since it takes every path."""
     routes = APIRouter(tags=["SimpleServing"])
@@ -130,6 +134,6 @@ def router() -> APIRouter:
         simple_serving,
         methods=["POST"],
         operation_id="simple_serving",
-        route_class_override=route_for(SimpleRequest),
+        route_class_override=route_for(SimpleRequest, _must_lead_somewhere),
     )
     return routes

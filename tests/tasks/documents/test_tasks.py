@@ -77,7 +77,9 @@ def test_a_segment_ends_in_sep_padding_and_cls() -> None:
 @given(st.integers(0, 60), st.sampled_from([None, 1, 4, 14, 40]))
 def test_windows_of_a_document_cover_it_with_the_stride(length: int, stride: int | None) -> None:
     text = LONG[:length]
-    segments = make("document_classification", labels=["a", "b"], stride=stride).encode(TextExample(text, label="a"), True)
+    segments = make("document_classification", labels=["a", "b"], stride=stride).encode(
+        TextExample(text, label="a"), True
+    )
     step = min(stride or SHAPE[1], 14)
     assert len(segments) == 1 + max(0, -(-(length - 14) // step))
     for number, segment in enumerate(segments):
@@ -105,7 +107,9 @@ def test_each_tag_is_learnt_in_one_segment_only() -> None:
     tags = ["B-X" if index % 3 == 0 else "O" for index in range(40)]
     segments = task.encode(TaggedTokens(list(LONG[:40]), tags), True)
     assert len(segments) > 3 and {len(segment["labels"]) for segment in segments} == {16}
-    learnt = [(ids, label) for s in segments for ids, label in zip(s["input_ids"], s["labels"], strict=True) if label >= 0]
+    learnt = [
+        (ids, label) for s in segments for ids, label in zip(s["input_ids"], s["labels"], strict=True) if label >= 0
+    ]
     assert [ids for ids, _ in learnt] == ids_of(LONG[:40])
     assert [label for _, label in learnt] == [int(tag != "O") for tag in tags]
 
@@ -190,7 +194,9 @@ def test_outputs_of_the_first_reading_do_not_count(name: str) -> None:
             made = quiet(ids, memory)
             # What is said depends on the tokens only, but the first reading says something else.
             first = retrospective and memory < total
-            return {key: np.float32(-7 if first else 1) * np.resize(ids % 5, array.shape) for key, array in made.items()}
+            return {
+                key: np.float32(-7 if first else 1) * np.resize(ids % 5, array.shape) for key, array in made.items()
+            }
 
         probe = Reader(task, quiet)
         list(answer_all([task.steps(task.request(request_of(name, LONG)))], probe))
@@ -203,7 +209,9 @@ def test_outputs_of_the_first_reading_do_not_count(name: str) -> None:
 def test_the_label_of_a_document_has_the_highest_mean_probability() -> None:
     task = make("document_classification", labels=["a", "b", "c"], all_scores=True)
     logits = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32) * 9
-    (answer,) = answer_all([task.steps(task.request(LONG))], Reader(task, lambda ids, memory: {"logits": logits[int(memory)]}))
+    (answer,) = answer_all(
+        [task.steps(task.request(LONG))], Reader(task, lambda ids, memory: {"logits": logits[int(memory)]})
+    )
     count = len(task.encode(TextExample(LONG, label="a"), False))
     expected = softmax(logits[:count]).mean(axis=0)
     assert list(answer["scores"].values()) == pytest.approx(expected.tolist(), rel=1e-9)

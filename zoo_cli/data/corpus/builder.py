@@ -113,7 +113,9 @@ def build_corpus(
     """
     number, of = shard
     if not 0 <= number < of:
-        raise UsageError("bad-shard", "shard {i}/{n} does not exist", fix="count from 0, as in 0/4 to 3/4", i=number, n=of)
+        raise UsageError(
+            "bad-shard", "shard {i}/{n} does not exist", fix="count from 0, as in 0/4 to 3/4", i=number, n=of
+        )
     target = str(prefix) if of == 1 else f"{prefix}-{number:03d}-of-{of:03d}"
     encoder = Encoder(tokenizer, reading or ReadingOptions(), encoding or EncodingOptions())
     files, others = find_files(inputs)

@@ -38,7 +38,7 @@ def key(*parts: int) -> np.ndarray:
     """One key, an array without axes, for a tuple of integers."""
     value = np.zeros((), np.uint64)
     for part in parts:
-        value = hashes(value, np.uint64(part & _MASK))
+        value = hashes(value, np.array(part & _MASK, np.uint64))
     return value
 
 

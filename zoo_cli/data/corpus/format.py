@@ -108,9 +108,7 @@ def open_corpus(prefix: str | os.PathLike[str]) -> Corpus:
         )
     total = int(corpus.lens.sum(dtype=np.int64))
     if total != len(corpus.ids):
-        raise _broken(
-            name, "the sentences have {total} tokens, the ids are {ids}", total=total, ids=len(corpus.ids)
-        )
+        raise _broken(name, "the sentences have {total} tokens, the ids are {ids}", total=total, ids=len(corpus.ids))
     docs, sentences = corpus.docs, len(corpus.lens)
     if not len(docs) or docs[0] != 0 or docs[-1] != sentences or (docs[1:] < docs[:-1]).any():
         raise _broken(name, "the ends of the documents do not fit the {sentences} sentences", sentences=sentences)
@@ -171,7 +169,7 @@ def _map_member(path: Path, name: str) -> np.ndarray | None:
         version = npy.read_magic(handle)
         read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, fortran_order, dtype = read_header(handle)
-        if dtype.hasobject or fortran_order and len(shape) > 1:
+        if dtype.hasobject or (fortran_order and len(shape) > 1):
             raise ValueError(f"{name} is not a plain array")
         return map_array(path, dtype, shape, handle.tell())
 

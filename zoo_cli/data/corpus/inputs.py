@@ -95,9 +95,10 @@ class SentenceInputs(Inputs):
         Returns:
             ``input_ids``, ``token_type_ids`` and ``attention_mask`` [B, S], where S is the longest row, and
 
-            * for `mlm`: ``masked_positions`` and ``labels`` [n], place (row * S + column) and id of each token to guess;
-              with a pair also ``next_sentence_label`` [B];
-            * for `rtd`: ``raw_input_ids`` and ``generator_labels`` [B, S], the text and the ids to guess, -100 elsewhere;
+            * for `mlm`: ``masked_positions`` and ``labels`` [n], place (row * S + column) and id of each token to
+              guess; with a pair also ``next_sentence_label`` [B];
+            * for `rtd`: ``raw_input_ids`` and ``generator_labels`` [B, S], the text and the ids to guess, -100 where
+              there is nothing to guess;
             * for `two_views`: as `rtd` with 2 B rows, where rows i and i + B are two maskings of one text.
         """
         segments = self._segments(rows)
@@ -110,9 +111,7 @@ class SentenceInputs(Inputs):
 
         def masked(view: int) -> tuple[np.ndarray, np.ndarray]:
             keys = hashes(hashes(rows.keys, _MASKING), view)
-            return mask(
-                plain, continues, maskable, lengths, keys, self._options.masking, self._mask, self._vocabulary
-            )
+            return mask(plain, continues, maskable, lengths, keys, self._options.masking, self._mask, self._vocabulary)
 
         seen, chosen = masked(0)
         arrays = {"input_ids": seen, "token_type_ids": types, "attention_mask": attention}
@@ -189,7 +188,9 @@ class SentenceInputs(Inputs):
         ids[rows, 1 + first] = self._sep
         ids[rows[has_second], lengths[has_second] - 1] = self._sep
         types[(np.arange(shape[1]) > 1 + first[:, None]) & (np.arange(shape[1]) < lengths[:, None])] = 1
-        for starts, counts, column in zip(segments.starts, segments.counts, (np.ones_like(first), first + 2), strict=True):
+        for starts, counts, column in zip(
+            segments.starts, segments.counts, (np.ones_like(first), first + 2), strict=True
+        ):
             places = ranges(rows * shape[1] + column, counts)
             source, owner = ranges(starts, counts), np.repeat(segments.corpora, counts)
             for number in np.unique(owner).tolist():

@@ -13,6 +13,7 @@ import logging
 import math
 from collections.abc import Sequence
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -175,11 +176,11 @@ class JiebaWords:
         begins = self._begins(joined, codes)
         # The separators become words of their own, which `ends` skips.
         places = np.append(np.flatnonzero(begins), len(codes))
-        words = [joined[a:b] for a, b in zip(places[:-1].tolist(), places[1:].tolist(), strict=True)]
+        words = [joined[a:b] for a, b in pairwise(places.tolist())]
         text_starts = np.cumsum([0, *(len(text) + 1 for text in texts)])
         bounds = np.searchsorted(places, text_starts).tolist()
         bounds[-1] = len(words) + 1  # behind the last text there is no separator
-        return [words[a : b - 1] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+        return [words[a : b - 1] for a, b in pairwise(bounds)]
 
     def _begins(self, joined: str, codes: np.ndarray) -> np.ndarray:
         """Whether a word begins at each character [N]."""

@@ -43,7 +43,9 @@ def merge_shards(prefix: str | os.PathLike[str], force: bool = False) -> dict[st
         )
     folder, name = Path(target).parent, Path(target).name
     found = sorted(
-        file for file in folder.glob(f"*{REPORT}") if file.name.startswith(name) and _SHARD.match(file.name[len(name) :])
+        file
+        for file in folder.glob(f"*{REPORT}")
+        if file.name.startswith(name) and _SHARD.match(file.name[len(name) :])
     )
     reports = [read_json(file) for file in found]
     of = reports[0]["shard"]["of"] if reports else 0
@@ -56,7 +58,9 @@ def merge_shards(prefix: str | os.PathLike[str], force: bool = False) -> dict[st
             of=of or "the",
             found=len(found) or "none",
         )
-    heads = [{key: value for key, value in report.items() if key not in ("shard", "faults", *_SUMS)} for report in reports]
+    heads = [
+        {key: value for key, value in report.items() if key not in ("shard", "faults", *_SUMS)} for report in reports
+    ]
     if any(head != heads[0] for head in heads):
         raise DataError("bad-shards", "the shards were built from other inputs or with other options", at=place)
 

@@ -137,7 +137,10 @@ def find_files(inputs: Sequence[Path]) -> tuple[list[Path], int]:
             raise DataError("missing-file", "there is no such file or folder", at=Location.of(path))
     if not files:
         raise DataError(
-            "no-data", "there are no text files", at=Location.of(inputs[0]) if inputs else None, fix="add .txt or .jsonl"
+            "no-data",
+            "there are no text files",
+            at=Location.of(inputs[0]) if inputs else None,
+            fix="add .txt or .jsonl",
         )
     return files, others
 
@@ -186,9 +189,7 @@ class _Reader:
 
     def documents(self) -> Iterator[str | None]:
         options, piece = self._options, self._piece
-        is_json = options.format == "jsonl" or (
-            options.format == "auto" and piece.file.lower().endswith(_JSON_ENDINGS)
-        )
+        is_json = options.format == "jsonl" or (options.format == "auto" and piece.file.lower().endswith(_JSON_ENDINGS))
         start = self._first_line()
         if not is_json and options.documents == "blank-line":
             yield from self._blank_line_documents(start)

@@ -13,8 +13,7 @@ class Segmenter(Protocol):
     """Anything that finds the words of texts; pickled once for each process that builds a corpus."""
 
     def cut(self, texts: Sequence[str]) -> list[list[str]]:
-        """Words of each text. Joined, they are what is tokenized: usually the text, without separators if it has some.
-        """
+        """Words of each text. Joined they are what is tokenized: the text, without separators if it has some."""
 
 
 class SeparatedWords:

@@ -15,17 +15,20 @@ _END = re.compile(
     rf"|[!?.]+[{_CLOSING}]*(?=\s+[^\s])"
 )
 _LAST_WORD = re.compile(r"[^\s(\[“‘\"']+$")
-_ABBREVIATIONS = frozenset(
+_ABBREVIATED = (
     "mr mrs ms dr prof rev hon st sr jr gen col capt lt sgt cmdr adm gov sen rep pres ph.d m.d b.a m.a "
     "e.g i.e cf viz vs al approx ca est fig figs eq eqs sec ch vol vols no nos pp p ed eds op cit "
     "inc ltd co corp dept univ assn bros ave blvd rd mt ft "
     "jan feb mar apr jun jul aug sep sept oct nov dec mon tue tues wed thu thur thurs fri sat sun "
-    "u.s u.k u.n e.u d.c a.m p.m".split()
+    "u.s u.k u.n e.u d.c a.m p.m"
 )
-_MAY_END_A_SENTENCE = frozenset("inc ltd co corp etc a.m p.m u.s u.k u.n e.u d.c jr sr ph.d m.d b.a m.a".split())
-_SENTENCE_STARTERS = frozenset(
+_LAST = "inc ltd co corp a.m p.m u.s u.k u.n e.u d.c jr sr ph.d m.d b.a m.a"
+_FIRST = (
     "the a an this that these those he she it we they i you his her its our their my in on at for but and so if when "
-    "while after before as there however although since what why how who where".split()
+    "while after before as there however although since what why how who where"
+)
+_ABBREVIATIONS, _MAY_END_A_SENTENCE, _SENTENCE_STARTERS = (
+    frozenset(words.split()) for words in (_ABBREVIATED, _LAST, _FIRST)
 )
 _INITIAL = re.compile(r"(?:[A-Za-z]\.)*[A-Z]")
 _FIRST_WORD = re.compile(r"\s*[“‘\"'(\[]*([^\W\d_]*)")

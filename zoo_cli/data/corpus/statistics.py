@@ -75,7 +75,8 @@ class _Histogram:
         count = int(self._counts.sum())
         reached = np.cumsum(self._counts)
         percentiles = {
-            str(percent): int(np.searchsorted(reached, count * percent / 100)) if count else 0 for percent in PERCENTILES
+            str(percent): int(np.searchsorted(reached, count * percent / 100)) if count else 0
+            for percent in PERCENTILES
         }
         return Lengths(count, round(self._sum / count, 2) if count else 0.0, self._maximum, percentiles)
 

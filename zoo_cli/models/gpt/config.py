@@ -26,6 +26,7 @@ class GPTConfig(ModelConfig):
         bos_token_id: begin token.
         eos_token_id: end token, which ends a generated text.
         eol_token_id: end of a line, which ends `GPTForGreedyGeneration`.
+        type_vocab_size: not used; published configurations have it.
         max_predict_len: tokens that `GPTForGreedyGeneration` generates at most after the first.
     """
 
@@ -52,6 +53,7 @@ class GPTConfig(ModelConfig):
     bos_token_id: int = 0
     eos_token_id: int = 7
     eol_token_id: int = 3
+    type_vocab_size: int = Field(default=16, ge=0)
     max_predict_len: int = Field(default=32, ge=0)
 
     @property

@@ -1,0 +1,64 @@
+"""`zoo distill`."""
+
+from __future__ import annotations
+
+from zoo_cli.cli import options
+
+
+def distill(
+    recipe: options.Recipe,
+    overrides: options.Overrides = None,
+    source: options.From = None,
+    output_dir: options.OutputDir = None,
+    force: options.Force = False,
+    resume: options.Resume = False,
+    tiny: options.Tiny = False,
+    dry_run: options.DryRun = False,
+    offline: options.Offline = False,
+    device: options.Device = "cpu",
+    seed: options.Seed = None,
+    nproc: options.Processes = 1,
+    nnodes: options.Nodes = 1,
+    master: options.Master = None,
+    as_json: options.Json = False,
+) -> None:
+    """Teach a smaller model what a fine-tuned one knows.
+
+    zoo distill --recipe tinybert/sst2.yaml --tiny
+
+    zoo distill --recipe my.yaml --from runs/bert/my/finetune distill.baseline=true
+    """
+    from zoo_cli.base.console import emit_json, say, show_table
+    from zoo_cli.cli.jobs import announce, is_worker, launch, load_job, run_result, source_of
+    from zoo_cli.cli.progress import download_progress
+    from zoo_cli.distill.strategies import section_of
+    from zoo_cli.recipe.loading import run_folder
+
+    loaded = load_job(recipe, overrides, tiny, seed, offline)
+    section_of(loaded.recipe)
+    folder = output_dir or run_folder(loaded, "distill")
+    if dry_run:
+        announce("distill", loaded, folder, source, as_json)
+        return
+    teacher = source_of(loaded, source)
+    if (nproc > 1 or nnodes > 1) and not is_worker():
+        launch(nproc, nnodes, master, device)
+    else:
+        from zoo_cli.engine.device import use_device
+
+        use_device(device)
+        from zoo_cli.distill.job import distill as run
+
+        with download_progress() as progress:
+            run(loaded, folder, teacher, resume, force, progress)
+    if is_worker():
+        return
+    result = run_result(folder)
+    if as_json:
+        emit_json(result)
+        return
+    from zoo_cli.distill.report import cells, columns, from_json
+
+    show_table(columns(result["metric"]), cells(from_json(result["table"])))
+    say("student: {model}", **result)
+    say("table: {run}/distillation.md", **result)
