@@ -66,7 +66,7 @@ def test_ten_megabytes_announced_or_not(server: Live) -> None:
         (b"[" * 50_000, {}, 400),
         (b'{"text": NaN}', {}, 422),
         (b'{"text": "a", "text": 3}', {}, 422),
-        (gzip.compress(b'{"text": "a"}'), {"Content-Encoding": "gzip"}, 415),
+        (gzip.compress(b'{"text": "a"}', mtime=0), {"Content-Encoding": "gzip"}, 415),
         (b'{"text": "a"}', {"Content-Type": "text/plain"}, 415),
         (b"text=a", {"Content-Type": "application/x-www-form-urlencoded"}, 415),
         (b'{"text": "a"}', {"Request-Timeout": "soon"}, 400),

@@ -29,7 +29,9 @@ def test_the_words_are_those_of_jieba(segmenter) -> None:  # noqa: ANN001
     assert segmenter.cut(texts) == [list(jieba.cut(text)) for text in texts]
 
 
-CHARACTERS = st.sampled_from("中国人民银行大学生命研究的了是不在京东北南市长江桥龘靐鱻abcAB129.%+#&-_ \t\r\n，。！“”\0𠮷é")
+CHARACTERS = st.sampled_from(
+    "中国人民银行大学生命研究的了是不在京东北南市长江桥龘靐鱻abcAB129.%+#&-_ \t\r\n，。！“”\0𠮷é"
+)
 
 
 @settings(max_examples=300, deadline=None)
@@ -53,7 +55,12 @@ def test_batches_do_not_change_the_words(segmenter) -> None:  # noqa: ANN001
 
 
 def test_separated_words() -> None:
-    assert SeparatedWords().cut(["我 爱 北京", "a  b", "x   y", ""]) == [["我", "爱", "北京"], ["a", "b"], ["x", " ", "y"], []]
+    assert SeparatedWords().cut(["我 爱 北京", "a  b", "x   y", ""]) == [
+        ["我", "爱", "北京"],
+        ["a", "b"],
+        ["x", " ", "y"],
+        [],
+    ]
     assert load_segmenter("separated:|").cut(["一|二"]) == [["一", "二"]]
 
 
@@ -102,7 +109,9 @@ def upstream_marks(tokens: list[str], words: list[str], longest: int) -> list[st
         at = len(marked)
         size = 1
         if re.search("[\u4e00-\u9fa5]", tokens[at]):
-            fitting = [n for n in range(1, longest + 1) if "".join(tokens[at : at + n]) in words and at + n <= len(tokens)]
+            fitting = [
+                n for n in range(1, longest + 1) if "".join(tokens[at : at + n]) in words and at + n <= len(tokens)
+            ]
             size = max(fitting, default=1)
         marked += [tokens[at], *(f"##{token}" for token in tokens[at + 1 : at + size])]
     return marked
@@ -111,7 +120,9 @@ def upstream_marks(tokens: list[str], words: list[str], longest: int) -> list[st
 @settings(max_examples=200, deadline=None)
 @given(
     st.lists(
-        st.tuples(st.text("中国人民的，a", max_size=20), st.lists(st.text("中国人民的", min_size=1, max_size=8), max_size=6)),
+        st.tuples(
+            st.text("中国人民的，a", max_size=20), st.lists(st.text("中国人民的", min_size=1, max_size=8), max_size=6)
+        ),
         min_size=1,
         max_size=4,
     ),

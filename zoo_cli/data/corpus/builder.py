@@ -49,6 +49,7 @@ BUILDING = ".building"
 _SETTINGS, _STATE, _LOCK = "settings.json", "state.json", ".lock"
 _ARRAYS = ("ids", "lens", "docs")
 _PIECE_BYTES = 8 << 20
+_WATCH, _PATIENCE = 0.2, 2.0  # seconds
 FORMAT_VERSION = 1
 
 
@@ -136,11 +137,19 @@ def build_corpus(
 @contextmanager
 def _exclusive(folder: Path) -> Iterator[None]:
     lock = folder.with_name(f".{folder.name}{_LOCK}")
+    deadline = time.monotonic() + _PATIENCE
     with ExitStack() as stack:
-        try:
-            stack.enter_context(exclusive(lock, wait=False))
-        except BlockingIOError as error:
-            raise UsageError("build-busy", "another process builds this corpus", at=Location.of(folder)) from error
+        while True:
+            try:
+                stack.enter_context(exclusive(lock, wait=False))
+                break
+            except BlockingIOError as error:
+                # The workers of a build that was killed share its lock until they notice.
+                if time.monotonic() > deadline:
+                    raise UsageError(
+                        "build-busy", "another process builds this corpus", at=Location.of(folder)
+                    ) from error
+                time.sleep(0.05)
         yield
 
 
@@ -375,7 +384,7 @@ def _start_worker(encoder: Encoder, parent: int) -> None:
 def _end_with(parent: int) -> None:
     """End this process when its parent has been killed, which leaves it waiting for work for ever."""
     while os.getppid() == parent:
-        time.sleep(0.5)
+        time.sleep(_WATCH)
     os._exit(1)
 
 

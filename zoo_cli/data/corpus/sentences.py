@@ -71,4 +71,4 @@ def _ends_sentence(line: str, start: int, match: re.Match[str]) -> bool:
     if plain in _ABBREVIATIONS or _INITIAL.fullmatch(word.group()):
         # "by 10 p.m. The next day": only a word that begins sentences tells.
         return plain in _MAY_END_A_SENTENCE and next_word.lower() in _SENTENCE_STARTERS
-    return not (plain.isdigit() and start == word.start())  # "1. First" numbers a list
+    return not (plain.isdigit() and not line[start : word.start()].strip())  # "1. First" numbers a list
