@@ -26,6 +26,8 @@ from typing import Any
 from zoo_cli.runtime.loading import open_bundle
 from zoo_cli.runtime.pipeline import with_parameters
 
+PAUSE = 0.3
+"""Seconds that a client waits after a refusal; `Retry-After` would ask for more."""
 ROOT = Path(__file__).resolve().parent.parent
 CHARACTERS = "的一是在不了有和人这中大为上个国我以要他时来用们生到作地于出就分对成会可主发年动同工也能下过子说产种面"
 
@@ -88,7 +90,10 @@ async def ask(host: str, port: int, path: str, bodies: list[bytes], clients: int
             writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
             headers = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
             await reader.readexactly(int(headers.partition("content-length:")[2].split()[0]))
-            results.append((int(headers.split()[1]), time.perf_counter() - begin))
+            status = int(headers.split()[1])
+            results.append((status, time.perf_counter() - begin))
+            if status == 429:
+                await asyncio.sleep(PAUSE)
         writer.close()
 
     await asyncio.gather(*(client() for _ in range(clients)))

@@ -38,12 +38,12 @@ class Pupil(nn.Layer):
         super().__init__()
         self.student = student
         self.projections = nn.LayerDict()
-        backbone, width = student.backbone, teacher.hidden_size
-        fits = isinstance(backbone, TinyBertModel) and backbone.config.fit_size == width
-        self._own: TinyBertModel | None = backbone if fits else None
+        width = teacher.hidden_size
+        own = student.backbone
+        self._fits = isinstance(own, TinyBertModel) and own.config.fit_size == width
         for match in matches:
             name = _projection_name(match)
-            if match.projection is not None and not fits and name not in self.projections:
+            if match.projection is not None and not self._fits and name not in self.projections:
                 weights = Normal(std=student.config.initializer_range)
                 self.projections[name] = nn.Linear(student.config.hidden_size, width, weight_attr=weights)
 
@@ -51,9 +51,10 @@ class Pupil(nn.Layer):
         """Hidden states [R, S, H] of the student in the teacher's width."""
         if match.projection is None:
             return hidden
-        if self._own is None:
+        if not self._fits:
             return self.projections[_projection_name(match)](hidden)
-        return self._own.fit_dense(hidden) if match.projection == "shared" else self._own.fit_denses[match.student](hidden)
+        own = self.student.backbone
+        return own.fit_dense(hidden) if match.projection == "shared" else own.fit_denses[match.student](hidden)
 
 
 def _projection_name(match: DistillMatch) -> str:

@@ -48,13 +48,19 @@ def test_draws_are_uniform_and_do_not_depend_on_company() -> None:
     assert int(key(1, 2)) != int(key(2, 1))
 
 
+def splitmix(value: int) -> int:
+    """The published finaliser, in plain integers."""
+    value = (value ^ value >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+    value = (value ^ value >> 27) * 0x94D049BB133111EB % 2**64
+    return value ^ value >> 31
+
+
 def test_draws_stay_what_they_are() -> None:
     """Resumed runs rely on these values."""
-    assert hashes(key(42, 7), np.arange(3)).tolist() == [
-        8571418012160389926,
-        11573093461010386541,
-        11894614826180462393,
-    ]
+    for own in (0, 1, 2**64 - 1, int(key(42, 7))):
+        expected = [splitmix((splitmix(own) + (number + 1) * 0x9E3779B97F4A7C15) % 2**64) for number in (0, 1, 2**40)]
+        assert hashes(np.uint64(own), np.array([0, 1, 2**40])).tolist() == expected
+    assert int(key(42)) == splitmix((splitmix(0) + 43 * 0x9E3779B97F4A7C15) % 2**64)
 
 
 def by_hand(lens: list[list[int]], targets: dict[tuple[int, int], int], least: int) -> list[tuple[int, int]]:
