@@ -28,7 +28,7 @@ def outputs(model: onnx.ModelProto, batch: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def wide(graph: onnx.ModelProto) -> dict[str, tuple[float, float]]:
-    return {activation: (-8.0, 8.0) for activation in weight_products(graph).values()}
+    return dict.fromkeys(weight_products(graph).values(), (-8.0, 8.0))
 
 
 def test_what_can_be_quantised(graph: onnx.ModelProto) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,8 @@ def _other_type(value: yaml.Node) -> str:
 def test_mutations(name: str, tmp_path: Path) -> None:
     text = RECIPES[name].read_text(encoding="utf-8")
     root = yaml.compose(text, Loader=yaml.SafeLoader)
+    for sibling in RECIPES[name].parent.glob("*.yaml"):  # the recipe may extend one of them
+        shutil.copy(sibling, tmp_path)
     target = tmp_path / "mutant.yaml"
     invalid = refused = 0
     missed = []

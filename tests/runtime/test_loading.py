@@ -105,7 +105,7 @@ def test_all_back_ends_answer_alike(exported: Path) -> None:
     golden = read_golden(exported)
     for backend, precision in graphs(exported):
         assert not differing(load(exported, backend, precision, threads=1), golden)
-    assert [backend for backend, _ in graphs(exported)][0] == "onnx"
+    assert next(backend for backend, _ in graphs(exported)) == "onnx"
 
 
 def test_default_is_the_first_graph(exported: Path) -> None:

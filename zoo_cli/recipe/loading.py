@@ -230,15 +230,16 @@ def load_recipe(name: str, overrides: Sequence[str] = (), tiny: bool = False) ->
         tiny: lay the `tiny` values over it.
 
     Raises:
-        UsageError: what is wrong, with its line; several faults come together as an `ErrorGroup`. The tiny values are
-            checked too, also when they are not asked for.
+        UsageError: what is wrong, with its line; several faults come together as an `ErrorGroup`. A `tiny` section is
+            checked too, also when it is not asked for.
     """
     full_name, path = find_recipe(name)
     own = read_document(path)
     parent = _parent(own, path)
     result: LoadedRecipe | None = None
     problems: list[Problem] = []
-    for variant in (tiny, not tiny):
+    has_tiny = any(document is not None and "tiny" in document.value for document in (own, parent))
+    for variant in (tiny, not tiny) if has_tiny else (tiny,):
         layered = compose(own, parent, overrides if variant == tiny else (), variant)
         recipe, task_options, found = validate(layered)
         if recipe is not None and task_options is not None and not found:
