@@ -129,7 +129,7 @@ def _tinybert_intermediate(teacher: ModelConfig, student: ModelConfig, options: 
         for layer in range(student.num_hidden_layers + 1)
     ]
     for layer in range(1, student.num_hidden_layers + 1):
-        above = spread(layer, student, teacher)
+        above = max(1, spread(layer, student, teacher))  # a deeper student's lowest maps have no state to go by
         alike = _sizes(student, layer).num_heads == _sizes(teacher, above).num_heads
         heads: Literal["each", "mean"] = "each" if alike else "mean"
         matches.append(DistillMatch(feature="attention", loss="mse", teacher=above, student=layer, heads=heads))
