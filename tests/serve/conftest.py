@@ -22,7 +22,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "uie": make_bundle(folder / "uie", "extraction", schema=schema, max_length=64, overlap=16),
         "single": make_bundle(folder / "single", "sequence_classification", max_length=32),
         "multi": make_bundle(folder / "multi", "sequence_classification", kind="multi_label", max_length=32),
-        "slow": make_bundle(folder / "slow", "sequence_classification", layers=500, max_length=64),
+        "slow": make_bundle(folder / "slow", "sequence_classification", layers=1000, max_length=64),
     }
 
 

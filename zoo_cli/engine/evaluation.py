@@ -41,7 +41,7 @@ class Evaluation:
         self._examples = [(ex, task.encode(ex, training=False)) for ex in task.adapt(examples, training=False)]
 
     def __call__(self) -> dict[str, Any]:
-        """The task's scores, and ``loss``, the mean over all labels, if the model computes one.
+        """The task's scores, and ``loss``, the mean over all labels (and readings), if the model computes one.
 
         Raises:
             MemoryLimitError: memory did not suffice (`out-of-memory`).

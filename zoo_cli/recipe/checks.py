@@ -113,10 +113,13 @@ def scratch_has_vocabulary(recipe: Recipe, task: Any, layered: Layered) -> Itera
 
 @rule
 def heads_divide_width(recipe: Recipe, task: Any, layered: Layered) -> Iterator[tuple[Path, UsageError]]:
-    """`num_attention_heads` divides `hidden_size`."""
+    """`num_attention_heads` divides `hidden_size`, unless `head_dim` says how wide a head is."""
     for path, section in _models(recipe):
-        width, heads = section.config.get("hidden_size"), section.config.get("num_attention_heads")
-        if isinstance(width, int) and isinstance(heads, int) and heads > 0 and width % heads:
+        fields = registry.family(section.family).config.model_fields  # type: ignore[attr-defined]
+        width, heads, own_width = (
+            section.config.get(key, fields[key].default) for key in ("hidden_size", "num_attention_heads", "head_dim")
+        )
+        if own_width is None and isinstance(width, int) and isinstance(heads, int) and heads > 0 and width % heads:
             yield (
                 (*path, "config", "num_attention_heads"),
                 UsageError("heads", "{heads} heads do not divide hidden_size {width}", heads=heads, width=width),
