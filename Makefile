@@ -29,7 +29,7 @@ install: $(STAMP)
 demo: install
 	$(BIN)/zoo finetune --recipe uie/msra.yaml --tiny --output-dir runs/demo --force
 	$(BIN)/zoo evaluate --from runs/demo --tiny --recipe uie/msra.yaml
-	echo '{"text": "小明昨天在北京大学听了一场讲座。"}' | $(BIN)/zoo predict --from runs/demo --input - --output -
+	echo '{"text": "清水税务局派周静到丰谷县工作。"}' | $(BIN)/zoo predict --from runs/demo --input - --output -
 	@echo "model folder: runs/demo/best    report: runs/demo/report.html    recipe: recipes/uie/msra.yaml"
 
 test: install

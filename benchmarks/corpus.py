@@ -22,10 +22,9 @@ import numpy as np
 
 from zoo_cli.data.corpus.encoding import Encoder, EncodingOptions
 from zoo_cli.data.corpus.format import open_corpus, write_index
-from zoo_cli.data.corpus.options import PretrainingOptions
 from zoo_cli.data.corpus.reading import Faults, ReadingOptions, plan_pieces
 from zoo_cli.engine.corpus_batches import corpus_batches
-from zoo_cli.recipe.schema import TrainSection
+from zoo_cli.recipe.schema import PretrainSection, TrainSection
 from zoo_cli.tokenizers import load
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -87,8 +86,9 @@ def build(texts: Path, vocabulary: Path, prefix: Path) -> float:
 def masking_speed(prefix: Path, vocabulary: Path) -> float:
     """Tokens per processor second of making batches for ERNIE: sentence order, whole words, n-grams."""
     tokenizer = load(vocabulary, "ErnieTokenizer")
-    options = PretrainingOptions(pair="sop", split="1")
-    batches = corpus_batches([str(prefix)], tokenizer, options, TrainSection(batch_size=32))
+    options = PretrainSection(objective="mlm", corpora=[str(prefix)], pair="sop")
+    batches = corpus_batches([(str(prefix), None)], tokenizer, options, TrainSection(batch_size=32), part="all")
+    assert batches is not None
     batches.load(0, batches.plan(0)[0])
     start, tokens = time.process_time(), 0
     for epoch in range(3):

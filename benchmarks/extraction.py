@@ -1,4 +1,4 @@
-"""Documents a second of UIE extraction: this project's pipeline against PaddleNLP's Taskflow, same weights, same schema.
+"""Documents a second of UIE extraction: this project's pipeline against PaddleNLP's Taskflow, same weights and schema.
 
     python benchmarks/extraction.py --paddlenlp PEER/bin/python --vocab vocab.txt --texts dev.txt
 
@@ -11,6 +11,7 @@ import argparse
 import json
 import sys
 import tempfile
+from itertools import islice
 from pathlib import Path
 
 from peers import Worker, compare
@@ -94,7 +95,7 @@ def main() -> None:
     arguments = parser.parse_args()
     from zoo_cli.data.readers import read
 
-    texts = ["".join(example.tokens) for example, _ in zip(read(arguments.texts, "bio"), range(arguments.count))]
+    texts = ["".join(example.tokens) for example in islice(read(arguments.texts, "bio"), arguments.count)]
     print(f"{len(texts)} texts of {sum(map(len, texts)) / len(texts):.0f} characters, {len(SCHEMA)} labels")
     with tempfile.TemporaryDirectory() as scratch:
         places = make_model(Path(scratch), arguments.vocab)

@@ -1,7 +1,7 @@
 """Two programs measured in turn: A B A B ..., each in a process of its own that stays up between rounds.
 
-A worker is a Python source that defines ``prepare(arguments) -> callable``; the callable does the measured work once and
-returns how many units it did. Wall and processor seconds are taken inside of the worker.
+A worker is a Python source that defines ``prepare(arguments) -> callable``; the callable does the measured work once
+and returns how many units it did. Wall and processor seconds are taken inside of the worker.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ FLOORS = {
     "tokenizers": 2,
     "data": 2.5,
     "tasks": 3,
-    "decoding": 3,
+    "decoding": 2.5,
     "models": 4,
     "runtime": 4,
     "engine": 5,

@@ -42,6 +42,9 @@ TASKS = {
     "document_classification": "zoo_cli.tasks.document_classification.spec:TASK",
     "document_token_classification": "zoo_cli.tasks.document_token_classification.spec:TASK",
     "document_question_answering": "zoo_cli.tasks.document_question_answering.spec:TASK",
+    "generation": "zoo_cli.tasks.generation.spec:TASK",
+    "dialogue": "zoo_cli.tasks.dialogue.spec:TASK",
+    "language_modeling": "zoo_cli.tasks.language_modeling.spec:TASK",
 }
 
 
@@ -60,17 +63,20 @@ class FamilySpec:
         tokenizer: default tokenizer class name.
         inputs: names of the integer inputs of the backbone, in the order in which exported graphs take them.
         tiny: configuration values of the two-layer model of `--tiny` and the conformance tests.
+        objectives: what the family can be pretrained with (`pretrain.objective`, or `pretrain.pair` where there is one)
+            -> class name that learns it.
     """
 
     name: str
     prefix: str
-    config: type
+    config: type[Any]
     backbone: str
     architectures: Mapping[str, str]
     tasks: Mapping[str, str]
     tokenizer: str
     inputs: tuple[str, ...]
     tiny: Mapping[str, Any] = field(default_factory=dict)
+    objectives: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -88,12 +94,12 @@ class TaskSpec:
     """
 
     name: str
-    options: type
+    options: type[Any]
     implementation: str
     formats: tuple[str, ...]
     metric: str
-    request: type | None = None
-    answer: type | None = None
+    request: type[Any] | None = None
+    answer: type[Any] | None = None
 
 
 def resolve(dotted: str) -> Any:

@@ -85,33 +85,40 @@ def test_zero_is_inside_every_range(values: list[float], method: str, percentile
 def test_texts_of_all_lengths_are_chosen(float_bundle: Path) -> None:
     loaded = artifacts.tiny_recipe("uie")
     examples = read_parts(loaded.recipe.data, 0, ("train",))["train"]
-    task = open_bundle(float_bundle, threads=1).task
+    bundle = open_bundle(float_bundle, threads=1)
+    task, run = bundle.task, bundle.runner()
     lengths = sorted(
         feature["input_ids"].size for example in task.adapt(examples, False) for feature in task.encode(example, False)
     )
-    chosen = calibration.choose_features(task, examples, 16, seed=1)
+    chosen = calibration.choose_features(task, run, examples, 16, seed=1)
     found = [feature["input_ids"].size for feature in chosen]
     assert len(chosen) == 16
     assert found == sorted(found)
     assert found[0] <= lengths[len(lengths) // 10]
     assert found[-1] >= lengths[-len(lengths) // 10]
     assert set(chosen[0]) == set(task.inputs)
-    assert calibration.digest(chosen) == calibration.digest(calibration.choose_features(task, examples, 16, seed=1))
-    assert calibration.digest(chosen) != calibration.digest(calibration.choose_features(task, examples, 16, seed=2))
+    assert calibration.digest(chosen) == calibration.digest(
+        calibration.choose_features(task, run, examples, 16, seed=1)
+    )
+    assert calibration.digest(chosen) != calibration.digest(
+        calibration.choose_features(task, run, examples, 16, seed=2)
+    )
 
 
 def test_no_texts(float_bundle: Path) -> None:
+    bundle = open_bundle(float_bundle, threads=1)
     with pytest.raises(DataError) as caught:
-        calibration.choose_features(open_bundle(float_bundle, threads=1).task, [], 16, seed=1)
+        calibration.choose_features(bundle.task, bundle.runner(), [], 16, seed=1)
     assert caught.value.code == "no-calibration-data"
 
 
 def test_observed_ranges_are_those_of_the_activations(float_bundle: Path) -> None:
     model = onnx.load(str(float_bundle / "onnx" / "fp32" / "model.onnx"))
-    task = open_bundle(float_bundle, threads=1).task
+    bundle = open_bundle(float_bundle, threads=1)
     loaded = artifacts.tiny_recipe("uie")
-    features = calibration.choose_features(task, read_parts(loaded.recipe.data, 0, ("train",))["train"], 8, seed=1)
-    batches = calibration.batches(task, features)
+    examples = read_parts(loaded.recipe.data, 0, ("train",))["train"]
+    features = calibration.choose_features(bundle.task, bundle.runner(), examples, 8, seed=1)
+    batches = calibration.batches(bundle.task, features)
     names = set(weight_products(model).values())
     found = calibration.observe(model, names, batches)
     assert set(found) == names

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,13 +13,18 @@ import pytest
 from zoo_cli.compress.onnx_int8 import count_integer_products, quantize, tables, weight_products
 from zoo_cli.compress.scoring import relative_error
 from zoo_cli.export.parity import random_batch
-
-INPUTS = ["input_ids", "token_type_ids", "attention_mask"]
+from zoo_cli.runtime.loading import open_bundle
+from zoo_cli.tasks.base import Task
 
 
 @pytest.fixture(scope="module")
 def graph(float_bundle: Path) -> onnx.ModelProto:
     return onnx.load(str(float_bundle / "onnx" / "fp32" / "model.onnx"))
+
+
+@pytest.fixture(scope="module")
+def task(float_bundle: Path) -> Task[Any]:
+    return open_bundle(float_bundle).task
 
 
 def outputs(model: onnx.ModelProto, batch: dict[str, np.ndarray]) -> np.ndarray:
@@ -39,13 +45,15 @@ def test_what_can_be_quantised(graph: onnx.ModelProto) -> None:
 
 
 @pytest.mark.parametrize(("given", "pairs"), [(False, False), (True, False), (True, True)])
-def test_all_products_become_integer(graph: onnx.ModelProto, tmp_path: Path, given: bool, pairs: bool) -> None:
+def test_all_products_become_integer(
+    graph: onnx.ModelProto, task: Task[Any], tmp_path: Path, given: bool, pairs: bool
+) -> None:
     names = [*weight_products(graph), *tables(graph)]
     result = quantize(graph, names, wide(graph) if given else None, pairs)
     onnx.save(result, str(tmp_path / "model.onnx"))
     assert count_integer_products(tmp_path / "model.onnx") == len(weight_products(graph))
     assert result.ByteSize() < 0.35 * graph.ByteSize()
-    batch = random_batch(INPUTS, 100, 3, 20, seed=0)
+    batch = random_batch(task, 100, 3, 20, seed=0)
     error = relative_error(outputs(result, batch), outputs(graph, batch))
     assert 0 < error < 0.05
 
@@ -80,9 +88,9 @@ def test_the_graph_itself_is_left_alone(graph: onnx.ModelProto) -> None:
     assert graph.SerializeToString(deterministic=True) == before
 
 
-def test_padding_does_not_change_static_answers(graph: onnx.ModelProto) -> None:
+def test_padding_does_not_change_static_answers(graph: onnx.ModelProto, task: Task[Any]) -> None:
     result = quantize(graph, list(weight_products(graph)), wide(graph))
-    batch = random_batch(INPUTS, 100, 1, 12, seed=3)
+    batch = random_batch(task, 100, 1, 12, seed=3)
     padded = {name: np.pad(value, ((0, 0), (0, 9))) for name, value in batch.items()}
     session = onnxruntime.InferenceSession(result.SerializeToString(), providers=["CPUExecutionProvider"])
     names = [value.name for value in session.get_inputs()]

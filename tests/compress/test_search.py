@@ -52,10 +52,10 @@ def search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setitem(
             searching.BACKENDS, "fake", lambda folder, precision: float((folder / "damage").read_text())
         )
-        monkeypatch.setattr(searching, "outputs_of", lambda task, backend, features: np.array([1.0 + backend]))
+        monkeypatch.setattr(searching, "outputs_of", lambda backend, inputs: np.array([1.0 + backend]))
         develop = SimpleNamespace(scores=lambda backend: {"f1": 0.9 - backend})
         route: Any = FakeRoute(**options)
-        return Search(route, None, develop, [], 0.0, 150, "f1", tmp_path)  # type: ignore[arg-type]
+        return Search(route, develop, [], 0.0, 150, "f1", tmp_path)  # type: ignore[arg-type]
 
     return make
 

@@ -141,6 +141,11 @@ def test_clue_chid(tmp_path: Path) -> None:
     assert [example.context for example in found] == ["一#idiom#二____三", "一____二#idiom#三", "四#idiom#"]
     assert [example.answer for example in found] == [2, 0, 1]
     assert [example.answer for example in read_chid(path, ChidOptions())] == [None] * 3
+    other = tmp_path / "others.json"
+    answers.write_text(json.dumps({"#idiom01#": 2}), encoding="utf-8")
+    other.write_text(json.dumps({"#idiom03#": 1}), encoding="utf-8")
+    found = list(read_chid(path, ChidOptions(answers=[str(answers), str(other)])))
+    assert [example.answer for example in found] == [2, None, 1]
 
 
 def test_choices(tmp_path: Path) -> None:

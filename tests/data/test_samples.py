@@ -37,16 +37,59 @@ SETS = [
     ("jsonl", {}, {"train": "imdb/train.json", "dev": "imdb/dev.json"}, (90, 30), {"0", "1"}),
     ("squad", {}, {"train": "cmrc2018/train.json", "dev": "cmrc2018/dev.json"}, (120, 40), set()),
 ]
-NAMES = sorted(name for *_, files, _, _ in SETS for name in files.values())
+PAIR = {"columns": {"text": "sentence1", "text_pair": "sentence2"}}
+XNLI = {"columns": {"text": "premise", "text_pair": "hypo"}}
+NLI = {"entailment", "contradiction", "neutral"}
 
 
-@pytest.mark.parametrize(("format", "options", "files", "rows", "labels"), SETS)
+def parts(name, end):
+    return {part: f"{name}/{part}.{end}" for part in ("train", "dev")}
+
+
+TASK_SETS = [
+    ("jsonl", PAIR, parts("afqmc", "json"), (134, 46), {"0", "1"}),
+    ("jsonl", {**PAIR, "skip_labels": ["-"]}, parts("ocnli", "json"), (126, 42), NLI),
+    ("jsonl", {"columns": {"text": "keyword", "text_pair": "abst"}}, parts("csl", "json"), (72, 24), {"0", "1"}),
+    ("cluewsc", {}, parts("cluewsc2020", "json"), (90, 30), {"true", "false"}),
+    ("tsv", PAIR, parts("rte", "tsv"), (134, 46), {"entailment", "not_entailment"}),
+    (
+        "tsv",
+        {"columns": {**PAIR["columns"], "label": "score"}, "label_type": "score"},
+        parts("stsb", "tsv"),
+        (135, 45),
+        set(),
+    ),
+    ("tsv", XNLI, parts("xnli", "en.tsv"), (90, 30), NLI),
+    ("tsv", XNLI, parts("xnli", "zh.tsv"), (90, 30), NLI),
+    ("jsonl", {"columns": {"text": "query"}}, parts("kuake_qic", "json"), (120, 40), 4),
+    ("utc", {}, parts("utc", "txt"), (120, 40), {"体育", "财经", "教育", "科技"}),
+    ("squad", {}, parts("squad", "json"), (180, 60), set()),
+    ("c3", {}, parts("c3", "json"), (132, 45), 4),
+    ("chid", {}, parts("chid", "json"), (120, 40), 6),
+    ("cail_scm", {}, parts("cail_scm", "json"), (90, 30), 2),
+    ("cmeee", {}, parts("cmeee", "json"), (90, 30), {"bod", "dis", "dru", "sym"}),
+    ("spo", {}, parts("cmeie", "json"), (90, 30), 7),
+    ("nlu", {}, parts("smp2019", "json"), (120, 40), 11),
+]
+TOOLS = {"make_sample_data.py": SETS, "make_task_samples.py": TASK_SETS}
+
+
+def names_of(sets):
+    return sorted(name for *_, files, _, _ in sets for name in files.values())
+
+
+NAMES = names_of(SETS + TASK_SETS)
+
+
+@pytest.mark.parametrize(("format", "options", "files", "rows", "labels"), SETS + TASK_SETS)
 def test_samples_pass_the_checks(format, options, files, rows, labels):
     conversion = ConversionOptions() if format in ("bio", "cluener", "doccano") else None
     paths = {part: SAMPLES / name for part, name in files.items()}
-    long = files["train"].startswith(("iflytek", "imdb", "cmrc2018"))  # documents, read in segments
+    # Documents, which are read in segments, and English, whose words have several characters.
+    long = files["train"].startswith(("iflytek", "imdb", "cmrc2018", "rte", "xnli"))
     report = check_files(paths, format, options, conversion=conversion, max_length=512 if long else 96)
-    assert {finding.code for finding in report.findings} <= {"unlabelled"}
+    expected = {"unlabelled", "rare-label", "nested-spans" if format == "cmeee" else ""}
+    assert {finding.code for finding in report.findings} <= expected
     assert tuple(part.rows for part in report.parts) == rows
     for part in report.parts:
         assert set(part.labels) == labels if isinstance(labels, set) else len(part.labels) == labels
@@ -57,13 +100,15 @@ def test_samples_are_small(name):
     assert (SAMPLES / name).stat().st_size < 60_000
 
 
-def test_samples_are_what_the_tool_makes(tmp_path):
-    tool = ROOT / "tools" / "make_sample_data.py"
-    if not tool.is_file():
+@pytest.mark.parametrize("tool", TOOLS)
+def test_samples_are_what_the_tools_make(tool, tmp_path):
+    path = ROOT / "tools" / tool
+    if not path.is_file():
         pytest.skip("the tools are not installed")
-    subprocess.run([sys.executable, str(tool), str(tmp_path)], check=True)
-    assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")) == NAMES
-    for name in NAMES:
+    subprocess.run([sys.executable, str(path), str(tmp_path)], check=True)
+    names = names_of(TOOLS[tool])
+    assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")) == names
+    for name in names:
         assert (tmp_path / name).read_bytes() == (SAMPLES / name).read_bytes()
 
 

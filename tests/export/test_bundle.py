@@ -11,10 +11,12 @@ from onnx import numpy_helper
 
 from tests import artifacts
 from zoo_cli.base.errors import GateError, UsageError
-from zoo_cli.base.files import read_json, verify_manifest
+from zoo_cli.base.files import read_json, sha256_file, verify_manifest, write_json, write_manifest
+from zoo_cli.base.resources import locate
 from zoo_cli.export import bundle as exporting
 from zoo_cli.export import to_onnx
 from zoo_cli.export.bundle import export
+from zoo_cli.export.job import export_recipe
 from zoo_cli.recipe.schema import ExportSection
 from zoo_cli.runtime.golden import read_golden
 from zoo_cli.runtime.loading import load
@@ -23,11 +25,13 @@ pytest.importorskip("onnxruntime")
 pytest.importorskip("paddle2onnx")
 
 
-@pytest.mark.parametrize("name", ["bert", "uie"])
-def test_all_back_ends_compute_the_model(name: str, tmp_path: Path) -> None:
-    source = artifacts.model_folder(name, tmp_path / "model")
+def test_what_the_receipt_says(tmp_path: Path) -> None:
+    source = artifacts.model_folder("uie", tmp_path / "model")
+    write_json(source / "metrics.json", {"f1": 0.25, "step": 3})
+    write_manifest(source)
+    loaded = artifacts.tiny_recipe("uie", "export.golden_requests=4", "train.seed=5")
+    receipt = export_recipe(loaded, source, tmp_path)
     backends = ["onnx", "paddle"]
-    receipt = export(source, tmp_path, ExportSection(backends=backends), artifacts.requests(name))  # type: ignore[arg-type]
     shapes = {(each["batch"], each["length"]) for each in receipt["parity"]}
     assert len(shapes) >= 12
     assert {each["backend"] for each in receipt["parity"]} == set(backends)
@@ -38,6 +42,17 @@ def test_all_back_ends_compute_the_model(name: str, tmp_path: Path) -> None:
     assert read_json(folder / "receipt.json")["parity"] == receipt["parity"]
     # The embedding table is stored once, without its mask of padding rows.
     assert receipt["bytes"]["onnx/fp32/model.onnx"] < 1.1 * receipt["bytes"]["model.safetensors"]
+    assert receipt["golden_differences"] == {"onnx": 0, "paddle": 0}
+    assert {(row["backend"], row["batch"]) for row in receipt["latency"]} == {
+        (name, batch) for name in backends for batch in (1, 8)
+    }
+    assert all(row["ms"] > 0 for row in receipt["latency"])
+    assert receipt["seed"] == 5
+    (name,) = loaded.recipe.data.dev
+    assert receipt["data"]["dev"] == {name: sha256_file(locate(name))}
+    page = (folder / "RECEIPT.md").read_text(encoding="utf-8")
+    for figure in ("4 of 4", "0.2500", "Seed of the training: 5", receipt["data"]["dev"][name], "zoo bench BUNDLE"):
+        assert figure in page
 
 
 def test_openvino_graph(tmp_path: Path) -> None:

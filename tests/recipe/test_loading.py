@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -190,3 +191,26 @@ def test_json_schema_knows_tasks_and_sections() -> None:
     assert "extraction" in names
     assert schema["additionalProperties"] is False
     assert "learning_rate" in schema["$defs"]["TrainSection"]["properties"]
+
+
+@pytest.mark.parametrize(
+    ("place", "config"),
+    [
+        ("config.json", {"architectures": ["BertForTokenClassification"], "model_type": "bert"}),
+        ("best/config.json", {"architectures": ["BertModel"]}),
+        ("model_config.json", {"init_class": "BertForPretraining", "init_args": [{"init_class": "BertModel"}]}),
+        ("model_config.json", {"init_args": [{"init_class": "BertModel", "vocab_size": 3}], "num_classes": 2}),
+    ],
+)
+def test_a_model_folder_tells_its_family(tmp_path: Path, place: str, config: dict[str, object]) -> None:
+    path = tmp_path / "model" / place
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(config), encoding="utf-8")
+    text = f"version: 1\nmodel:\n  init: {tmp_path / 'model'}\ntask:\n  name: sequence_classification\n"
+    assert load_recipe(_write(tmp_path, text)).recipe.model.family == "bert"
+
+
+def test_a_folder_that_does_not_tell_its_family_asks_for_it(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"architectures": ["Unheard"]}', encoding="utf-8")
+    (error,) = _errors(_write(tmp_path, f"version: 1\nmodel:\n  init: {tmp_path}\ntask:\n  name: extraction\n"))
+    assert error.code == "unknown-family" and "model.family" in str(error.fix)

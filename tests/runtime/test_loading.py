@@ -18,7 +18,7 @@ from tests import artifacts
 from zoo_cli.base.errors import ArtifactError, UsageError
 from zoo_cli.base.files import read_json, write_json
 from zoo_cli.export.parity import random_batch
-from zoo_cli.runtime.backends import BACKENDS, graphs
+from zoo_cli.runtime.backends import graphs
 from zoo_cli.runtime.golden import differing, read_golden, same_answer
 from zoo_cli.runtime.loading import load, open_bundle
 from zoo_cli.runtime.pipeline import Pipeline
@@ -80,6 +80,10 @@ def _newer(manifest: dict[str, Any]) -> None:
     manifest["format_version"] += 1
 
 
+def _older(manifest: dict[str, Any]) -> None:
+    manifest["format_version"] = 0
+
+
 def _unnumbered(manifest: dict[str, Any]) -> None:
     manifest["format_version"] = "1"
 
@@ -89,7 +93,13 @@ def _unlisted(manifest: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "code"), [(_newer, "format-version"), (_unnumbered, "format-version"), (_unlisted, "broken-manifest")]
+    ("change", "code"),
+    [
+        (_newer, "format-version"),
+        (_older, "format-version"),
+        (_unnumbered, "format-version"),
+        (_unlisted, "broken-manifest"),
+    ],
 )
 def test_other_manifests_are_refused(copy: Path, change: Callable[[dict[str, Any]], None], code: str) -> None:
     manifest = read_json(copy / "MANIFEST.json")
@@ -125,8 +135,9 @@ def test_graphs_that_are_not_there(exported: Path) -> None:
 
 def test_clones_compute_side_by_side(exported: Path) -> None:
     for name, precision in graphs(exported):
-        backend = BACKENDS[name](exported, precision, 1)
-        inputs = [random_batch(backend.input_names, 100, 2, 9 + number, number) for number in range(8)]
+        bundle = open_bundle(exported, name, precision, 1)
+        backend = bundle.backend
+        inputs = [random_batch(bundle.task, 100, 2, 9 + number, number) for number in range(8)]
         expected = [backend(batch) for batch in inputs]
         wrong: list[int] = []
 

@@ -13,11 +13,16 @@ from zoo_cli.base.console import say, show_error
 from zoo_cli.base.errors import ZooError
 from zoo_cli.cli import data, recipes, weights
 from zoo_cli.cli.bench import bench
+from zoo_cli.cli.chat import chat
 from zoo_cli.cli.distill import distill
 from zoo_cli.cli.evaluate import evaluate
 from zoo_cli.cli.export import export
 from zoo_cli.cli.finetune import finetune
+from zoo_cli.cli.generate import generate
+from zoo_cli.cli.package import package
 from zoo_cli.cli.predict import predict
+from zoo_cli.cli.pretrain import pretrain
+from zoo_cli.cli.prune import prune
 from zoo_cli.cli.quantize import quantize
 from zoo_cli.cli.serve import serve
 from zoo_cli.cli.verify import verify
@@ -30,13 +35,18 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command()(pretrain)
 app.command()(finetune)
 app.command()(distill)
+app.command()(prune)
 app.command()(evaluate)
 app.command()(predict)
+app.command()(generate)
+app.command()(chat)
 app.command()(quantize)
 app.command()(export)
 app.command()(verify)
+app.command()(package)
 app.command()(bench)
 app.command()(serve)
 app.add_typer(recipes.app, name="recipes")

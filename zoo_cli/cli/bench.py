@@ -27,8 +27,9 @@ def bench(
     from zoo_cli.base.console import emit_json, say, show_table
     from zoo_cli.pipeline.bench import bench as measure
     from zoo_cli.pipeline.bench import contestants
+    from zoo_cli.runtime.loading import bundle_folder
 
-    folders = [place / "bundle" if (place / "bundle").is_dir() else place for place in bundles]
+    folders = [bundle_folder(place) for place in bundles]
     runners = contestants(folders, backend or (), precision or (), _numbers(threads, "--threads"))
     report = measure(runners, _numbers(batch, "--batch"), _numbers(length, "--length"), rounds)
     if as_json:

@@ -1,4 +1,4 @@
-"""`zoo data`: look at labelled data, check it, mend it, convert and split it."""
+"""`zoo data`: fetch labelled data, look at it, check it, mend it, convert and split it."""
 
 from __future__ import annotations
 
@@ -8,17 +8,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zoo_cli.cli import corpus
-from zoo_cli.cli.options import Json, OptionalRecipe, Overrides, Tiny
+from zoo_cli.cli.options import Json, Offline, OptionalRecipe, Overrides, Tiny
 
 if TYPE_CHECKING:
     from zoo_cli.data.conversion import ConversionOptions
     from zoo_cli.recipe.loading import LoadedRecipe
 
-app = typer.Typer(help="Look at labelled data, check, convert and split it.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Fetch labelled data, look at it, check, convert and split it.", no_args_is_help=True, rich_markup_mode=None
+)
 app.add_typer(corpus.app, name="corpus")
 
 File = Annotated[Path, typer.Argument(help="Data file; .gz is unpacked.")]
-Format = Annotated[str, typer.Option("--format", help="bio, bmes, conll, cluener, doccano, label_studio, prompt, csv, ...")]
+Format = Annotated[
+    str, typer.Option("--format", help="bio, bmes, conll, cluener, doccano, label_studio, prompt, csv, ...")
+]
 FormatOptions = Annotated[
     list[str] | None,
     typer.Option("--option", help="Option of the format as KEY=VALUE, e.g. columns.text=sentence.", show_default=False),
@@ -62,6 +66,62 @@ def _conversion(loaded: LoadedRecipe) -> ConversionOptions | None:
     return loaded.task.conversion() if isinstance(loaded.task, ExtractionOptions) else None
 
 
+def complete_datasets(incomplete: str) -> list[str]:
+    """Shell completion of names of data sets."""
+    from zoo_cli.data.datasets import dataset_names
+
+    return [name for name in dataset_names() if name.startswith(incomplete)]
+
+
+@app.command("list")
+def list_datasets(as_json: Json = False) -> None:
+    """List the public data sets that `zoo data fetch` knows.
+
+    zoo data list
+    """
+    from zoo_cli.base.console import emit_json, show_table
+    from zoo_cli.data.datasets import dataset_names, load_dataset
+
+    rows = [
+        {"name": name, "description": load_dataset(name).description, "source": load_dataset(name).source}
+        for name in dataset_names()
+    ]
+    if as_json:
+        emit_json(rows)
+    else:
+        show_table(["name", "description", "source"], [list(row.values()) for row in rows])
+
+
+@app.command()
+def fetch(
+    names: Annotated[list[str], typer.Argument(help="Names of data sets.", autocompletion=complete_datasets)],
+    output: Annotated[Path, typer.Option("--output-dir", help="Each gets a folder of its name in it.")] = Path("data"),
+    offline: Offline = False,
+    as_json: Json = False,
+) -> None:
+    """Download public data sets to where the shipped recipes look for them: data/NAME/ in the working directory.
+
+    zoo data fetch tnews && zoo finetune --recipe ernie-3.0/tnews.yaml
+    """
+    from zoo_cli.base.console import emit_json, say
+    from zoo_cli.cli.progress import download_progress, go_offline
+    from zoo_cli.data.datasets import fetch as fetch_dataset
+    from zoo_cli.data.datasets import load_dataset
+
+    if offline:
+        go_offline()
+    for name in names:  # a wrong name is refused before anything is downloaded
+        load_dataset(name)
+    written = {}
+    for name in names:
+        with download_progress() as progress:
+            written[name] = [str(path) for path in fetch_dataset(name, output / name, progress)]
+        say("{name}: {count} files in {folder}", name=name, count=len(written[name]), folder=output / name)
+        say("the terms of those who made it hold: {source}", source=load_dataset(name).source)
+    if as_json:
+        emit_json(written)
+
+
 @app.command()
 def check(
     overrides: Overrides = None,
@@ -94,9 +154,21 @@ def check(
         for name, path in parts.items():
             result = fix_file(path, section.format, fix / path.name.removesuffix(".gz"), section.options)
             fixed = sum(result.fixed.values())
-            say("{part}: {fixed} spans corrected, {left} left as they are", part=name, fixed=fixed, left=len(result.unfixed))
+            say(
+                "{part}: {fixed} spans corrected, {left} left as they are",
+                part=name,
+                fixed=fixed,
+                left=len(result.unfixed),
+            )
             parts[name] = fix / path.name.removesuffix(".gz")
-    report = check_files(parts, section.format, section.options, conversion=_conversion(loaded), max_length=length)
+    report = check_files(
+        parts,
+        section.format,
+        section.options,
+        labels=section.labels,
+        conversion=_conversion(loaded),
+        max_length=length,
+    )
     if as_json:
         emit_json(report.as_dict())
     else:
@@ -113,14 +185,22 @@ def convert(
     output: Annotated[Path, typer.Argument(help="File to write, or with --split a folder.")],
     format_name: Format,
     to: Annotated[str, typer.Option("--to", help="prompt (PaddleNLP's lines) or doccano.")] = "prompt",
-    split: Annotated[str | None, typer.Option("--split", help="Sizes of train, dev and test, e.g. 0.8,0.1,0.1.")] = None,
+    split: Annotated[
+        str | None, typer.Option("--split", help="Sizes of train, dev and test, e.g. 0.8,0.1,0.1.")
+    ] = None,
     option: FormatOptions = None,
-    negative_ratio: Annotated[int, typer.Option("--negative-ratio", help="Prompts without answer for each with one; -1: all.")] = 5,
+    negative_ratio: Annotated[
+        int, typer.Option("--negative-ratio", help="Prompts without answer for each with one; -1: all.")
+    ] = 5,
     separator: Annotated[str, typer.Option("--separator", help="Parts an entity's label from its class.")] = "##",
     prompt_prefix: Annotated[str, typer.Option("--prompt-prefix", help="Name of the classification.")] = "情感倾向",
-    options: Annotated[str, typer.Option("--options", help="Classes of the classification, with commas.")] = "正向,负向",
+    options: Annotated[
+        str, typer.Option("--options", help="Classes of the classification, with commas.")
+    ] = "正向,负向",
     schema_lang: Annotated[str, typer.Option("--schema-lang", help="zh or en.")] = "zh",
-    task_type: Annotated[str, typer.Option("--task-type", help="ext (extraction) or cls (class of each text).")] = "ext",
+    task_type: Annotated[
+        str, typer.Option("--task-type", help="ext (extraction) or cls (class of each text).")
+    ] = "ext",
     shuffle: Annotated[bool, typer.Option("--shuffle/--no-shuffle", help="Random order and division.")] = True,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 1000,
     as_json: Json = False,
@@ -178,7 +258,9 @@ def split(
     source: File,
     output: Annotated[Path, typer.Argument(help="Folder for the parts.")],
     format_name: Format,
-    sizes: Annotated[str, typer.Option("--sizes", help="Sizes of train, dev and test: shares or rows.")] = "0.8,0.1,0.1",
+    sizes: Annotated[
+        str, typer.Option("--sizes", help="Sizes of train, dev and test: shares or rows.")
+    ] = "0.8,0.1,0.1",
     stratify: Annotated[bool, typer.Option("--stratify", help="Each part gets its share of every class.")] = False,
     option: FormatOptions = None,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 1000,
@@ -223,5 +305,13 @@ def preview(
     if section.format is None:
         raise DataError("no-data", "the recipe names no data files", fix="set data.train and data.format")
     for path in _parts(loaded).values():
-        for row in preview_file(path, section.format, section.options, count=count, conversion=_conversion(loaded)):
+        rows = preview_file(
+            path,
+            section.format,
+            section.options,
+            labels=section.labels,
+            count=count,
+            conversion=_conversion(loaded),
+        )
+        for row in rows:
             emit_json(row)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -25,8 +25,8 @@ def evaluate(
 
     zoo evaluate --from runs/uie/msra/finetune --input my_test.txt data.format=bio
     """
-    from zoo_cli.base.console import emit_json, show_table
-    from zoo_cli.cli.jobs import flat_scores, recipe_of, source_of
+    from zoo_cli.base.console import emit_json
+    from zoo_cli.cli.jobs import recipe_of, source_of
     from zoo_cli.engine.device import use_device
 
     loaded = recipe_of(recipe, source, overrides, tiny)
@@ -40,15 +40,29 @@ def evaluate(
     if as_json:
         emit_json(scores)
         return
-    tables = {name: value for name, value in scores.items() if isinstance(value, dict)}
-    show_table(["score", "value"], [row for row in flat_scores(scores) if row[0].split(".")[0] not in tables])
-    for name, table in tables.items():
-        columns = sorted({key for row in table.values() if isinstance(row, dict) for key in row})
-        rows = [[label, *(_number(row.get(key)) for key in columns)] for label, row in table.items() if isinstance(row, dict)]
-        if rows:
+    _show(scores, "scores")
+
+
+def _show(scores: dict[str, Any], title: str) -> None:
+    """Plain scores as one table, the scores of labels as another, and so on for what is nested deeper."""
+    from zoo_cli.base.console import show_table
+
+    plain = [[name, _number(value)] for name, value in scores.items() if not isinstance(value, dict)]
+    if plain:
+        show_table([title, "value"], plain)
+    for name, table in scores.items():
+        if not isinstance(table, dict):
+            continue
+        if table and all(_is_flat(row) for row in table.values()):
+            columns = list(dict.fromkeys(key for row in table.values() for key in row))
+            rows = [[label, *(_number(row.get(key)) for key in columns)] for label, row in table.items()]
             show_table([name, *columns], rows)
         else:
-            show_table([name, "value"], [[key, _number(value)] for key, value in table.items()])
+            _show(table, name)
+
+
+def _is_flat(row: Any) -> bool:
+    return isinstance(row, dict) and not any(isinstance(value, dict) for value in row.values())
 
 
 def _number(value: object) -> str:

@@ -28,9 +28,7 @@ def finetune(
 
     zoo finetune --recipe my.yaml train.epochs=5 data.train=train.jsonl
     """
-    from zoo_cli.base.console import emit_json, say
-    from zoo_cli.cli.jobs import announce, is_worker, launch, load_job, run_result
-    from zoo_cli.cli.progress import download_progress
+    from zoo_cli.cli.jobs import announce, load_job, run_training
     from zoo_cli.recipe.loading import run_folder
 
     loaded = load_job(recipe, overrides, tiny, seed, offline)
@@ -38,23 +36,4 @@ def finetune(
     if dry_run:
         announce("finetune", loaded, folder, source, as_json)
         return
-    if (nproc > 1 or nnodes > 1) and not is_worker():
-        launch(nproc, nnodes, master, device)
-    else:
-        from zoo_cli.engine.device import use_device
-
-        use_device(device)
-        from zoo_cli.engine.finetune import finetune as run
-
-        with download_progress() as progress:
-            run(loaded, folder, source, resume, force, progress)
-    if is_worker():
-        return
-    result = run_result(folder)
-    if as_json:
-        emit_json(result)
-    elif result["score"] is not None:
-        say("best model: {model} ({metric} {score:.4f} at step {best_step})", **result)
-        say("report: {report}", **result)
-    else:
-        say("model: {model}", **result)
+    run_training("finetune", loaded, folder, source, resume, force, device, nproc, nnodes, master, as_json)

@@ -18,6 +18,7 @@ from zoo_cli.cli.progress import go_offline
 
 if TYPE_CHECKING:
     from zoo_cli.recipe.loading import LoadedRecipe
+    from zoo_cli.recipe.schema import PretrainSection
 
 
 def load_job(
@@ -37,7 +38,29 @@ def load_job(
 
 
 def announce(verb: str, loaded: LoadedRecipe, folder: Path, source: Path | None, as_json: bool) -> None:
-    """What a verb would do, for `--dry-run`; reads the labelled data's first rows so that a wrong path shows here."""
+    """What a verb would do, for `--dry-run`; looks at the data so that a wrong path shows here."""
+    if verb == "pretrain":
+        task, rows = loaded.pretraining.objective, _corpora(loaded.pretraining)
+    else:
+        task, rows = loaded.task_name, _labelled_files(loaded)
+    plan: dict[str, Any] = {
+        "verb": verb,
+        "recipe": str(loaded.path),
+        "model": str(source or loaded.recipe.model.init),
+        "family": loaded.recipe.model.family,
+        "task": task,
+        "data": rows,
+        "writes": str(folder),
+    }
+    if as_json:
+        emit_json(plan)
+        return
+    for key, value in plan.items():
+        say("{key}: {value}", key=key, value=value)
+
+
+def _labelled_files(loaded: LoadedRecipe) -> dict[str, str]:
+    """Each labelled file and its part; the first row of each is read."""
     from zoo_cli.base.resources import locate
     from zoo_cli.data.sources import read_examples
 
@@ -47,20 +70,21 @@ def announce(verb: str, loaded: LoadedRecipe, folder: Path, source: Path | None,
         for name in files:
             next(read_examples([name], section))
             rows[str(locate(name))] = part
-    plan: dict[str, Any] = {
-        "verb": verb,
-        "recipe": str(loaded.path),
-        "model": str(source or loaded.recipe.model.init),
-        "family": loaded.recipe.model.family,
-        "task": loaded.task_name,
-        "data": rows,
-        "writes": str(folder),
-    }
-    if as_json:
-        emit_json(plan)
-        return
-    for key, value in plan.items():
-        say("{key}: {value}", key=key, value=value)
+    return rows
+
+
+def _corpora(section: PretrainSection) -> dict[str, str]:
+    """Each corpus or raw text of pretraining and its part; all are looked for."""
+    from zoo_cli.data.corpus.blend import parse_blend
+    from zoo_cli.data.corpus.format import is_text, open_corpus
+
+    rows = {}
+    for part, entries in (("train", section.corpora), ("dev", section.dev)):
+        for name, weight in parse_blend(entries) if entries else ():
+            if not is_text(Path(name)):
+                open_corpus(name)
+            rows[name] = part if weight is None else f"{part} {weight:g}"
+    return rows
 
 
 def is_worker() -> bool:
@@ -107,6 +131,46 @@ def launch(nproc: int, nnodes: int, master: str | None, device: str) -> None:
         say("{text}", text=_tail(logs / "workerlog.0"))
         sys.exit({signal.SIGTERM: 75, signal.SIGINT: 130}[signal.Signals(received[0])] if received else status)
     shutil.rmtree(logs)
+
+
+def run_training(
+    verb: str,
+    loaded: LoadedRecipe,
+    folder: Path,
+    source: Path | None,
+    resume: bool,
+    force: bool,
+    device: str,
+    nproc: int,
+    nnodes: int,
+    master: str | None,
+    as_json: bool,
+) -> None:
+    """Run `zoo_cli.engine.VERB` here or in several processes, and say what it made.
+
+    Args:
+        verb: ``finetune`` or ``pretrain``; the other arguments are those of the verb.
+    """
+    if (nproc > 1 or nnodes > 1) and not is_worker():
+        launch(nproc, nnodes, master, device)
+    else:
+        from zoo_cli.cli.progress import download_progress
+        from zoo_cli.engine.device import use_device
+        from zoo_cli.registry import resolve
+
+        use_device(device)
+        with download_progress() as progress:
+            resolve(f"zoo_cli.engine.{verb}:{verb}")(loaded, folder, source, resume, force, progress)
+    if is_worker():
+        return
+    result = run_result(folder)
+    if as_json:
+        emit_json(result)
+    elif result["score"] is not None:
+        say("best model: {model} ({metric} {score:.4f} at step {best_step})", **result)
+        say("report: {report}", **result)
+    else:
+        say("model: {model}", **result)
 
 
 def _tail(log: Path, lines: int = 20) -> str:
@@ -156,7 +220,8 @@ def source_of(loaded: LoadedRecipe | None, source: Path | None) -> Path:
     for folder in (path, path / "best"):
         if (folder / "config.json").is_file():
             return folder
-    fix = "name a model folder, a run folder or a bundle" if source else "run `zoo finetune` first, or name one with --from"
+    known = "name a model folder, a run folder or a bundle"
+    fix = known if source else "run `zoo finetune` first, or name one with --from"
     raise ArtifactError("no-model", "there is no model here", at=Location.of(path), fix=fix)
 
 
@@ -182,14 +247,3 @@ def open_pipeline(folder: Path, backend: str, batch_tokens: int, device: str) ->
     from zoo_cli.engine.answering import load_pipeline
 
     return load_pipeline(folder, batch_tokens)
-
-
-def flat_scores(scores: dict[str, Any], prefix: str = "") -> list[list[Any]]:
-    """Nested scores as rows of name and number."""
-    rows: list[list[Any]] = []
-    for name, value in scores.items():
-        if isinstance(value, dict):
-            rows += flat_scores(value, f"{prefix}{name}.")
-        else:
-            rows.append([prefix + name, f"{value:.4f}" if isinstance(value, float) else value])
-    return rows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import IO, Any
@@ -48,7 +48,9 @@ def read_requests(source: str | None, text: str | None) -> Iterator[tuple[Locati
         yield Location("--text"), text
         return
     if source is None:
-        raise UsageError("no-input", "there is nothing to answer", fix="name a file with --input, or - for standard input")
+        raise UsageError(
+            "no-input", "there is nothing to answer", fix="name a file with --input, or - for standard input"
+        )
     name = "standard input" if source == "-" else source
     try:
         stream: IO[bytes] = sys.stdin.buffer if source == "-" else Path(source).open("rb")
@@ -75,9 +77,13 @@ def read_requests(source: str | None, text: str | None) -> Iterator[tuple[Locati
 
 
 def write_answers(
-    pipeline: Any, requests: Iterator[tuple[Location, Any]], parameters: dict[str, Any], output: str
+    pipeline: Any,
+    requests: Iterator[tuple[Location, Any]],
+    parameters: dict[str, Any],
+    output: str,
+    write: Callable[[Any, IO[str]], None] = emit_json,
 ) -> None:
-    """Answer requests in order, one line of JSON each.
+    """Answer requests in order, each written by `write`: by default one line of JSON.
 
     A file appears only when all is answered; standard output gets each answer as soon as it is there.
 
@@ -98,7 +104,7 @@ def write_answers(
         with nullcontext(sys.stdout) if partial is None else partial.open("w", encoding="utf-8") as stream:
             try:
                 for answer in pipeline.stream(values(), window=window, **parameters):
-                    emit_json(answer, stream)
+                    write(answer, stream)
             except ZooError as error:
                 if error.at is None and places:
                     error.at = places[0]

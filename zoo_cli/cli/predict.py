@@ -20,7 +20,9 @@ def predict(
     ] = None,
     text: Annotated[str | None, typer.Option("--text", help="One text instead of a file.")] = None,
     backend: Annotated[str, typer.Option("--backend", help="For a bundle: onnx or paddle.")] = "onnx",
-    batch_tokens: Annotated[int, typer.Option("--batch-tokens", help="Padded tokens in one batch at most.", min=1)] = 1024,
+    batch_tokens: Annotated[
+        int, typer.Option("--batch-tokens", help="Padded tokens in one batch at most.", min=1)
+    ] = 1024,
     tiny: options.Tiny = False,
     device: options.Device = "cpu",
 ) -> None:

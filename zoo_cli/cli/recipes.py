@@ -25,17 +25,18 @@ def list_recipes(
     zoo recipes list --family uie
     """
     from zoo_cli.base.console import emit_json, show_table
-    from zoo_cli.recipe.loading import load_recipe, recipe_names
+    from zoo_cli.recipe.loading import PRETRAINING, load_recipe, recipe_names
 
     rows = []
     for name in recipe_names():
         if family is None or name.startswith(f"{family}/"):
             loaded = load_recipe(name)
-            if task is None or loaded.task_name == task:
+            task_name = loaded.recipe.task.get("name", PRETRAINING)
+            if task is None or task_name == task:
                 rows.append(
                     {
                         "name": f"{name}.yaml",
-                        "task": loaded.task_name,
+                        "task": task_name,
                         "model": loaded.recipe.model.init,
                         "description": loaded.recipe.description,
                     }
@@ -123,7 +124,9 @@ def new(
 
 @app.command()
 def validate(
-    recipe: Annotated[list[str], typer.Argument(help="Names or paths, then KEY=VALUE.", autocompletion=complete_recipes)],
+    recipe: Annotated[
+        list[str], typer.Argument(help="Names or paths, then KEY=VALUE.", autocompletion=complete_recipes)
+    ],
     as_json: Json = False,
 ) -> None:
     """Check recipes in full, the tiny values included; exit code 2 if one is wrong.

@@ -12,7 +12,8 @@ from zoo_cli.cli import options
 
 def verify(
     bundle: Annotated[
-        Path, typer.Argument(help="Folder that `zoo export` or `zoo quantize` wrote.", show_default=False)
+        Path,
+        typer.Argument(help="What `zoo export`, `zoo quantize` or `zoo package` wrote.", show_default=False),
     ],
     as_json: options.Json = False,
 ) -> None:
@@ -23,10 +24,11 @@ def verify(
     import json
 
     from zoo_cli.base.console import emit_json, say, show_table
+    from zoo_cli.runtime.package import opened
     from zoo_cli.runtime.verification import verify as verify_bundle
 
-    folder = bundle / "bundle" if (bundle / "bundle").is_dir() else bundle
-    report = verify_bundle(folder)
+    with opened(bundle) as folder:
+        report = {**verify_bundle(folder), "bundle": str(bundle)}
     if as_json:
         emit_json(report)
     else:
@@ -47,7 +49,7 @@ def verify(
                 for name in ("expected", "found"):
                     say("  {name}: {answer}", name=name, answer=json.dumps(each[name], ensure_ascii=False))
     if not report["ok"]:
-        say("error: {folder}: the answers are not those that the bundle was made with [golden-mismatch]", folder=folder)
+        say("error: {bundle}: the answers are not those that the bundle was made with [golden-mismatch]", bundle=bundle)
         raise typer.Exit(4)
     say(
         "{files} files and {requests} answers are as they should be", files=report["files"], requests=report["requests"]

@@ -9,7 +9,9 @@ import typer
 
 from zoo_cli.cli.options import Json, Offline
 
-app = typer.Typer(help="Published checkpoints: list, fetch, verify, convert.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Published checkpoints: list, fetch, verify, convert.", no_args_is_help=True, rich_markup_mode=None
+)
 cache_app = typer.Typer(help="What takes up space in ZOO_HOME.", no_args_is_help=True, rich_markup_mode=None)
 
 
@@ -154,12 +156,16 @@ def list_cache(as_json: Json = False) -> None:
 
 @cache_app.command()
 def prune(
-    names: Annotated[list[str] | None, typer.Argument(help="Checkpoints to remove; by default unfinished ones.")] = None,
-    unused_days: Annotated[float | None, typer.Option("--unused-days", help="Also what was not used for so long.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Checkpoints and data sets; by default what is unfinished.")
+    ] = None,
+    unused_days: Annotated[
+        float | None, typer.Option("--unused-days", help="Also what was not used for so long.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Remove checkpoints and unfinished downloads from the cache.
+    """Remove checkpoints, data sets and unfinished downloads from the cache.
 
     zoo cache prune --unused-days 90
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -12,13 +12,14 @@ import numpy as np
 import onnx
 from onnx import ModelProto, helper
 
+from zoo_cli.base.environment import owned_cores
 from zoo_cli.base.errors import DataError
 from zoo_cli.data.batching import plan_batches
-from zoo_cli.tasks.base import Feature, Task
+from zoo_cli.runtime.pipeline import DEFAULT_BATCH_TOKENS
+from zoo_cli.tasks.base import Feature, Outputs, Task, answer_all
 
 Arrays = dict[str, np.ndarray]
 BINS = 2048
-BATCH_TOKENS = 1024
 _POOL = 16
 """Features that are encoded for each one that is chosen."""
 _SHARES = np.linspace(0.3, 1.0, 15)
@@ -26,13 +27,16 @@ _SHARES = np.linspace(0.3, 1.0, 15)
 _LEVELS = 256
 
 
-def choose_features(task: Task[Any], examples: Iterable[Any], count: int, seed: int) -> list[Feature]:
+def choose_features(
+    task: Task[Any], run: Callable[[Sequence[Feature]], list[Outputs]], examples: Iterable[Any], count: int, seed: int
+) -> list[Feature]:
     """Features of training examples, evenly spread over the lengths that occur.
 
     A range that is found on texts of one length does not hold for others.
 
     Args:
         task: encodes the examples.
+        run: computes what the model hands on from feature to feature, if it does (`Task.states`).
         examples: training examples.
         count: how many features.
         seed: of the draw.
@@ -42,19 +46,36 @@ def choose_features(task: Task[Any], examples: Iterable[Any], count: int, seed: 
     """
     rows = list(task.adapt(examples, training=False))
     order = np.random.default_rng(seed).permutation(len(rows))
-    encoded = (feature for row in order for feature in task.encode(rows[row], training=False))
+    encoded = (feature for row in order for feature in _as_read(task, run, task.encode(rows[row], training=False)))
     pool = list(islice(encoded, count * _POOL))
     if not pool:
         raise DataError("no-calibration-data", "there are no training examples to calibrate with", fix="set data.train")
     pool.sort(key=lambda feature: feature["input_ids"].shape[-1])
     places = np.linspace(0, len(pool) - 1, min(count, len(pool))).round().astype(int)
-    return [{name: pool[place][name] for name in task.inputs} for place in places]
+    return [{name: pool[place][name] for name in task.graph_inputs} for place in places]
+
+
+def _as_read(
+    task: Task[Any], run: Callable[[Sequence[Feature]], list[Outputs]], features: list[Feature]
+) -> list[Feature]:
+    """The features of an example as the model gets them, with the states that those before leave."""
+    if not task.states:
+        return features
+    seen: list[Feature] = []
+
+    def watched(asked: list[Feature]) -> list[Outputs]:
+        seen.extend(asked)
+        return run(asked)
+
+    for _ in answer_all([task.read(features)], watched):
+        pass
+    return seen
 
 
 def batches(task: Task[Any], features: Sequence[Feature]) -> list[Arrays]:
     """Features as batches of like length."""
     shapes = np.array([feature["input_ids"].shape for feature in features], np.int64)
-    plan = plan_batches(shapes, batch_tokens=BATCH_TOKENS)
+    plan = plan_batches(shapes, batch_tokens=DEFAULT_BATCH_TOKENS)
     return [task.stack([features[index] for index in indices]) for indices in plan]
 
 
@@ -109,7 +130,9 @@ def observe(model: ModelProto, names: Collection[str], inputs: Sequence[Arrays])
     names = sorted(set(names))
     del watched.graph.output[:]
     watched.graph.output.extend(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names)
-    session = onnxruntime.InferenceSession(watched.SerializeToString(), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = owned_cores()
+    session = onnxruntime.InferenceSession(watched.SerializeToString(), options, providers=["CPUExecutionProvider"])
     ends = dict.fromkeys(names, (0.0, 0.0))
     for batch in inputs:
         for name, values in zip(names, session.run(None, batch), strict=True):
@@ -139,7 +162,7 @@ def find_range(histogram: Histogram, method: str, percentile: float) -> tuple[fl
         centres = histogram.centres
         rest = (1 - percentile) / 2
         low = centres[np.searchsorted(shares, rest)] if rest else histogram.low
-        high = centres[min(BINS - 1, np.searchsorted(shares, 1 - rest))] if rest else histogram.high
+        high = centres[min(BINS - 1, int(np.searchsorted(shares, 1 - rest)))] if rest else histogram.high
         return min(0.0, float(low)), max(0.0, float(high))
     loss = {"mse": _squared_error, "entropy": _divergence}[method]
     candidates = [(histogram.low * low, histogram.high * high) for low in _SHARES for high in _SHARES]

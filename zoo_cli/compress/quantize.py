@@ -22,20 +22,25 @@ from zoo_cli.base.errors import DataError, GateError, Location, UsageError
 from zoo_cli.base.files import atomic_folder, write_json, write_manifest, write_text
 from zoo_cli.compress import calibration, gates
 from zoo_cli.compress.routes import PRECISION, ROUTES
-from zoo_cli.compress.scoring import DevelopmentSet, runner_of, speed_up
+from zoo_cli.compress.scoring import DevelopmentSet, speed_up
 from zoo_cli.compress.search import Candidate, Search
 from zoo_cli.engine.setup import load_folder, read_parts
 from zoo_cli.export.bundle import NEW, carry, export, refuse_existing, settle
+from zoo_cli.export.receipt import provenance, provenance_lines, table, verdict
 from zoo_cli.recipe.loading import LoadedRecipe
 from zoo_cli.recipe.schema import QuantizeSection
+from zoo_cli.registry import resolve
 from zoo_cli.registry import task as task_spec
 from zoo_cli.runtime.backends import BACKENDS, graphs
-from zoo_cli.runtime.golden import RECEIPT, write_golden
+from zoo_cli.runtime.golden import RECEIPT, RECEIPT_PAGE, write_golden
 from zoo_cli.runtime.loading import Bundle, open_bundle
-from zoo_cli.runtime.pipeline import Pipeline
+from zoo_cli.runtime.pipeline import Pipeline, Runner
 from zoo_cli.tasks.base import Feature, Task
+from zoo_cli.tasks.generative import GenerativeTask
 
 _FLOAT_WEIGHTS = "model.safetensors"
+_ALONE = 16
+"""Texts whose time is measured one by one."""
 
 
 def quantize_recipe(loaded: LoadedRecipe, source: Path, folder: Path, force: bool = False) -> dict[str, Any]:
@@ -54,9 +59,11 @@ def quantize_recipe(loaded: LoadedRecipe, source: Path, folder: Path, force: boo
         GateError: a limit of the recipe's `gates` section is broken (`quantize-gate`); the bundle is in `rejected/`.
         PlatformError: a library is missing, or the quantiser did not do its work (`no-integers`).
         DataError: there are no development examples, or none to calibrate with.
-        UsageError: there is a bundle already.
+        UsageError: there is a bundle already, or the model generates texts.
     """
     refuse_existing(folder, force)
+    if issubclass(resolve(task_spec(loaded.task_name).implementation), GenerativeTask):
+        raise UsageError("generates-texts", "models that generate texts cannot be quantised yet")
     recipe = loaded.recipe
     options = recipe.quantize or QuantizeSection()
     parts = read_parts(recipe.data, recipe.train.seed, ("train", "dev"))
@@ -68,14 +75,17 @@ def quantize_recipe(loaded: LoadedRecipe, source: Path, folder: Path, force: boo
         before = open_bundle(_float_bundle(loaded, source, options, parts["dev"], scratch), options.backend, "fp32")
         task = before.task
         features = calibration.choose_features(
-            task, parts.get("train") or parts["dev"], options.calibration_examples, recipe.train.seed
-        )
-        route = ROUTES[options.backend](before.folder, options, calibration.batches(task, features))
-        search = Search(
-            route,
             task,
+            before.runner(),
+            parts.get("train") or parts["dev"],
+            options.calibration_examples,
+            recipe.train.seed,
+        )
+        inputs = calibration.batches(task, features)
+        search = Search(
+            ROUTES[options.backend](before.folder, options, inputs),
             DevelopmentSet(task, parts["dev"]),
-            features,
+            inputs,
             before.backend,
             _weights_size(before),
             _metric(loaded),
@@ -83,19 +93,21 @@ def quantize_recipe(loaded: LoadedRecipe, source: Path, folder: Path, force: boo
         )
         best, place = search.run(recipe.gates.metric_drop)
         after = BACKENDS[options.backend](place, PRECISION)
-        speed = speed_up(task, before.backend, after, features)
+        alone = [task.stack([feature]) for feature in features[:: max(1, len(features) // _ALONE)]]
+        speed = speed_up(before.backend, after, alone, inputs)
         ratio = best.size / search.float_size
         failures = gates.breaches(
             recipe.gates, search.metric, search.metric_before, best.metric, ratio, speed["speed_up"]
         )
-        receipt = _receipt(options, source, before, search, best, features, speed, failures)
+        about = provenance(loaded, source)
+        receipt = _receipt(options, source, before, search, best, features, speed, failures) | about
         requests = _requests(loaded, task, parts["dev"])
         with atomic_folder(folder / NEW) as partial:
             carry(before.folder, partial, without={_FLOAT_WEIGHTS})
             shutil.copytree(place / options.backend, partial / options.backend)
-            receipt["golden_requests"] = write_golden(partial, Pipeline(task, runner_of(task, after)), requests)
+            receipt["golden_requests"] = write_golden(partial, Pipeline(task, Runner.of_backend(task, after)), requests)
             write_json(partial / RECEIPT, receipt)
-            write_text(partial / "RECEIPT.md", receipt_page(receipt))
+            write_text(partial / RECEIPT_PAGE, receipt_page(receipt))
             write_manifest(partial)
     bundle = settle(folder, bool(failures))
     if failures:
@@ -184,32 +196,43 @@ def _receipt(
 
 
 def receipt_page(receipt: dict[str, Any]) -> str:
-    """The receipt as Markdown."""
-    metric, chosen, speed = receipt["metric"], receipt["chosen"], receipt["speed"]
+    """The receipt as Markdown, with the command for each figure."""
+    chosen, speed = receipt["chosen"], receipt["speed"]
+    scores = [
+        (f"{name} on the development set", f"{old:.4f}", f"{receipt['after'][name]:.4f}")
+        for name, old in receipt["before"].items()
+        if isinstance(old, float)
+    ]
+    times = [
+        (f"processor ms a text, {way}", f"{speed[way]['before_ms']:.2f}", f"{speed[way]['after_ms']:.2f}")
+        for way in ("alone", "batches")
+    ]
+    figures = [
+        *scores,
+        ("megabytes", f"{receipt['bytes_before'] / 1e6:.2f}", f"{receipt['bytes_after'] / 1e6:.2f}"),
+        *times,
+        ("matrix products with integers", 0, chosen["integer_products"]),
+    ]
+    candidates = [
+        (each["calibration"], len(each["kept_in_float"]), f"{each['metric']:.4f}", f"{each['relative_error']:.4f}")
+        for each in receipt["candidates"]
+    ]
     lines = [
         f"# {receipt['task']} in {receipt['precision']} for {receipt['backend']}",
         "",
         f"Quantised by zoo {receipt['zoo']}, ranges {receipt['method']} ({chosen['calibration']}).",
         "",
-        "| | before | after |",
-        "|---|---|---|",
-        f"| {metric} on the development set | {receipt['before'][metric]:.4f} | {receipt['after'][metric]:.4f} |",
-        f"| megabytes | {receipt['bytes_before'] / 1e6:.2f} | {receipt['bytes_after'] / 1e6:.2f} |",
-        *(
-            f"| processor ms a text, {way} | {speed[way]['before_ms']:.2f} | {speed[way]['after_ms']:.2f} |"
-            for way in ("alone", "batches")
-        ),
-        f"| matrix products with integers | 0 | {chosen['integer_products']} |",
+        *verdict(receipt),
+        *table(["", "before", "after"], figures),
+        f"By `zoo quantize --from MODEL quantize.backend={receipt['backend']} quantize.method={receipt['method']}`;"
+        " speed again by `zoo bench`, answers by `zoo verify`.",
         "",
-        "| calibration | layers in float | metric | relative error |",
-        "|---|---|---|---|",
+        "## Candidates",
+        "",
+        *table(["calibration", "layers in float", receipt["metric"], "relative error"], candidates),
     ]
-    for each in receipt["candidates"]:
-        kept = len(each["kept_in_float"])
-        lines.append(f"| {each['calibration']} | {kept} | {each['metric']:.4f} | {each['relative_error']:.4f} |")
     if chosen["kept_in_float"]:
-        lines += ["", "Back in float, the most sensitive first:", ""]
+        lines += ["Back in float, the most sensitive first:", ""]
         lines += [f"- `{name}` (error {receipt['sensitivity'][name]:.4f})" for name in chosen["kept_in_float"]]
-    if receipt["failures"]:
-        lines += ["", "Refused: " + "; ".join(receipt["failures"])]
-    return "\n".join(lines) + "\n"
+        lines.append("")
+    return "\n".join([*lines, *provenance_lines(receipt)])

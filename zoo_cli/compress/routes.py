@@ -18,6 +18,8 @@ from zoo_cli.compress.calibration import Arrays, find_range, observe
 from zoo_cli.recipe.schema import QuantizeSection
 
 PRECISION = "int8"
+DYNAMIC = "dynamic"
+"""Ranges are found in each call."""
 
 
 class OnnxRoute:
@@ -46,8 +48,8 @@ class OnnxRoute:
 
     def candidates(self) -> list[str]:
         """Calibrations to try; those that come to the same ranges as one before are left out."""
-        if self.options.method == "dynamic":
-            return ["dynamic"]
+        if self.options.method == DYNAMIC:
+            return [DYNAMIC]
         found: list[str] = []
         for name in self.options.calibration or self.methods:
             if name in OnnxRoute.methods:
@@ -64,7 +66,8 @@ class OnnxRoute:
 
     def _graph(self, calibration: str, keep: Collection[str]) -> onnx.ModelProto:
         names = [name for name in (*self.products, *self.tables) if name not in keep]
-        return onnx_int8.quantize(self._model, names, self._ranges.get(calibration), pairs=self.backend == "openvino")
+        ranges = None if calibration == DYNAMIC else self._ranges[calibration]
+        return onnx_int8.quantize(self._model, names, ranges, pairs=self.backend == "openvino")
 
     def build(self, calibration: str, keep: Collection[str], folder: Path) -> Path:
         """Write the graph below `folder` as a bundle has it.

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
+from zoo_cli.compress.calibration import Arrays
 from zoo_cli.runtime.backends import Backend
 from zoo_cli.runtime.pipeline import Runner
-from zoo_cli.tasks.base import Feature, Task
+from zoo_cli.tasks.base import Task, answer_all
 
-BATCH_TOKENS = 1024
-
-
-def runner_of(task: Task[Any], backend: Backend) -> Runner:
-    """A back end as a function from features to their outputs."""
-    return Runner(task, lambda batch: dict(zip(task.output_names, backend(batch), strict=True)), BATCH_TOKENS)
+_WINDOW = 1024
+"""Examples whose outputs are held at the same time."""
+_NOTHING = 1e9
+"""Numbers beyond this stand for what a text does not have, such as UTC's -1e12 for a missing choice."""
+_ROUNDS = 7
 
 
 class DevelopmentSet:
@@ -35,17 +35,20 @@ class DevelopmentSet:
 
     def scores(self, backend: Backend) -> dict[str, Any]:
         """The task's scores of a graph."""
-        run, metrics = runner_of(self._task, backend), self._task.metrics()
-        outputs = iter(run([feature for _, own in self._examples for feature in own]))
-        for example, own in self._examples:
-            metrics.add(example, own, [next(outputs) for _ in own])
+        run, metrics = Runner.of_backend(self._task, backend), self._task.metrics()
+        size = min(_WINDOW, self._task.most_at_once)
+        for start in range(0, len(self._examples), size):
+            window = self._examples[start : start + size]
+            answers = answer_all([self._task.read(own) for _, own in window], run)
+            for (example, own), outputs in zip(window, answers, strict=True):
+                metrics.add(example, own, outputs)
         return metrics.result()
 
 
-def outputs_of(task: Task[Any], backend: Backend, features: Sequence[Feature]) -> np.ndarray:
-    """All numbers that a graph computes for some features, in one row."""
-    rows = runner_of(task, backend)(features)
-    return np.concatenate([np.ravel(row[name]) for row in rows for name in task.output_names])
+def outputs_of(backend: Backend, inputs: Sequence[Arrays]) -> np.ndarray:
+    """All numbers that a graph computes for some batches, in one row."""
+    numbers = np.concatenate([np.ravel(output) for batch in inputs for output in backend(batch)])
+    return numbers[~(np.abs(numbers) > _NOTHING)]
 
 
 def relative_error(found: np.ndarray, expected: np.ndarray) -> float:
@@ -54,44 +57,29 @@ def relative_error(found: np.ndarray, expected: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.square(found - expected)))) / scale
 
 
-def speed_up(
-    task: Task[Any], before: Backend, after: Backend, features: Sequence[Feature], rounds: int = 7
-) -> dict[str, Any]:
-    """Processor time of two graphs in turn: one text at a time, and in batches.
+def speed_up(before: Backend, after: Backend, alone: Sequence[Arrays], together: Sequence[Arrays]) -> dict[str, Any]:
+    """Processor time of two graphs in turn; medians are compared, since other programs disturb single measurements.
 
     Args:
-        task: pads the features.
         before: the uncompressed graph.
         after: the compressed graph.
-        features: what to compute, of the lengths that occur.
-        rounds: how often; medians are compared, since other programs disturb single measurements.
+        alone: batches of one text each.
+        together: batches of many texts.
 
     Returns:
         Milliseconds a text and the factor for either way, and the lower factor as ``speed_up``.
     """
-    runs = [runner_of(task, backend) for backend in (before, after)]
-    alone = features[:: max(1, len(features) // 16)]
-
-    def one_by_one(run: Runner) -> None:
-        for feature in alone:
-            run([feature])
-
-    def together(run: Runner) -> None:
-        run(features)
-
     result: dict[str, Any] = {}
-    ways: list[tuple[str, Callable[[Runner], None], int]] = [
-        ("alone", one_by_one, len(alone)),
-        ("batches", together, len(features)),
-    ]
-    for name, work, count in ways:
-        seconds: list[list[float]] = [[], []]
-        for number in range(rounds + 1):
-            for run, times in zip(runs, seconds, strict=True):
+    for name, inputs in (("alone", alone), ("batches", together)):
+        texts = sum(len(batch["input_ids"]) for batch in inputs)
+        taken: tuple[list[float], list[float]] = ([], [])
+        for number in range(_ROUNDS + 1):
+            for backend, times in zip((before, after), taken, strict=True):
                 begin = time.process_time()
-                work(run)
+                for batch in inputs:
+                    backend(batch)
                 if number:  # the first round warms up
                     times.append(time.process_time() - begin)
-        old, new = (statistics.median(times) / count * 1000 for times in seconds)
+        old, new = (statistics.median(times) / texts * 1000 for times in taken)
         result[name] = {"before_ms": old, "after_ms": new, "factor": old / max(new, 1e-9)}
     return {**result, "speed_up": min(result["alone"]["factor"], result["batches"]["factor"])}

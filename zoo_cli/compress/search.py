@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from zoo_cli.base.errors import Location, PlatformError
+from zoo_cli.compress.calibration import Arrays
 from zoo_cli.compress.routes import PRECISION, OnnxRoute
 from zoo_cli.compress.scoring import DevelopmentSet, outputs_of, relative_error
 from zoo_cli.runtime.backends import BACKENDS, Backend
-from zoo_cli.tasks.base import Feature, Task
 
 logger = logging.getLogger(__name__)
 
@@ -57,9 +57,8 @@ class Search:
 
     Args:
         route: writes graphs.
-        task: of the model.
         develop: scores them.
-        features: what the error is measured on.
+        inputs: batches that the error is measured on.
         float_backend: the graph before.
         float_size: bytes of its weights.
         metric: name of the main score.
@@ -67,9 +66,8 @@ class Search:
     """
 
     route: OnnxRoute
-    task: Task[Any]
     develop: DevelopmentSet
-    features: list[Feature]
+    inputs: Sequence[Arrays]
     float_backend: Backend
     float_size: int
     metric: str
@@ -79,7 +77,7 @@ class Search:
 
     def __post_init__(self) -> None:
         self.before = self.develop.scores(self.float_backend)
-        self._expected = outputs_of(self.task, self.float_backend, self.features)
+        self._expected = outputs_of(self.float_backend, self.inputs)
 
     @property
     def metric_before(self) -> float:
@@ -137,7 +135,7 @@ class Search:
             )
         backend = BACKENDS[self.route.backend](folder, PRECISION)
         scores = self.develop.scores(backend)
-        error = relative_error(outputs_of(self.task, backend, self.features), self._expected)
+        error = relative_error(outputs_of(backend, self.inputs), self._expected)
         found = Candidate(calibration, tuple(kept), products, size, float(scores[self.metric]), scores, error)
         logger.info("%s: %s %.4f, error %.4f", calibration, self.metric, found.metric, error)
         self.tried.append(found)
@@ -149,6 +147,6 @@ class Search:
         folder = self._folder("alone")
         for unit in units:
             self.route.build(calibration, [name for name in units if name != unit], folder)
-            found = outputs_of(self.task, BACKENDS[self.route.backend](folder, PRECISION), self.features)
+            found = outputs_of(BACKENDS[self.route.backend](folder, PRECISION), self.inputs)
             self.sensitivity[unit] = relative_error(found, self._expected)
         return sorted(units, key=lambda unit: -self.sensitivity[unit])

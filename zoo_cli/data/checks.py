@@ -18,6 +18,7 @@ from zoo_cli.data.conversion import ConversionOptions, as_annotated, take_invent
 from zoo_cli.data.examples import (
     AnnotatedText,
     ChoiceExample,
+    DialogueExample,
     Example,
     OptionExample,
     PromptExample,
@@ -29,6 +30,7 @@ from zoo_cli.data.lines import byte_lines
 from zoo_cli.data.readers import read
 from zoo_cli.data.repair import anchor, fits, fold_width
 from zoo_cli.data.report import SHOWN, Finding, PartReport, Report
+from zoo_cli.data.sources import renamed
 from zoo_cli.data.tagged import parse_tag, to_annotated
 from zoo_cli.recipe.schema import Section
 from zoo_cli.tokenizers.base import Tokenizer
@@ -46,6 +48,7 @@ def check_files(
     format: str,
     options: Mapping[str, Any] | Section | None = None,
     *,
+    labels: Mapping[str, str] | None = None,
     conversion: ConversionOptions | None = None,
     max_length: int | None = None,
     tokenizer: Tokenizer | None = None,
@@ -56,6 +59,7 @@ def check_files(
         files: name of each part -> its file; the first is the training part.
         format: their format.
         options: of the format.
+        labels: label in the files -> name that it is given.
         conversion: count the prompts that annotations are converted to with these options.
         max_length: most tokens of one sequence.
         tokenizer: counts tokens; without one a character counts as a token.
@@ -68,7 +72,7 @@ def check_files(
     checks: list[_PartCheck] = []
     faults: list[ZooError] = []
     for name, path in files.items():
-        check = _PartCheck(name, Path(path), format, options, max_length, tokenizer)
+        check = _PartCheck(name, Path(path), format, options, labels or {}, max_length, tokenizer)
         try:
             check.run(conversion, training=not report.parts)
         except DataError as error:
@@ -99,12 +103,13 @@ class _PartCheck:
         path: Path,
         format: str,
         options: Mapping[str, Any] | Section | None,
+        names: Mapping[str, str],
         max_length: int | None,
         tokenizer: Tokenizer | None,
     ) -> None:
         self.part = PartReport(name, str(path), unit="tokens" if tokenizer else "characters")
         self.findings: dict[str, Finding] = {}
-        self.path, self.format, self.options = path, format, options
+        self.path, self.format, self.options, self.names = path, format, options, names
         self.max_length, self.tokenizer = max_length, tokenizer
         self.lengths: list[int] = []
         self.texts: dict[bytes, Location | None] = {}
@@ -123,7 +128,7 @@ class _PartCheck:
         sources: list[AnnotatedText] = []
         for batch in _batches(read(self.path, self.format, self.options, strict=False)):
             # Tagged tokens are looked at as the text that they make.
-            plain = [self._plain(example) for example in batch]
+            plain = [self._plain(renamed(example, self.names)) for example in batch]
             for example in plain:
                 self._example(example)
                 if conversion is not None and isinstance(example, AnnotatedText | TextExample):
@@ -191,7 +196,7 @@ class _PartCheck:
                 self.part.labels[label] += 1
             case TextExample(label=[_, *_] as labels):
                 self.part.labels.update(labels)
-            case TextExample(label=float()):
+            case TextExample(label=float()) | DialogueExample(response=str()):
                 pass
             case _:
                 self.found("unlabelled", example.source)
@@ -373,6 +378,9 @@ def _identity(example: Example) -> tuple[str, str, str]:
         case OptionExample():
             text = example.text if example.text_pair is None else f"{example.text}\t{example.text_pair}"
             return text, "\t".join([text, *example.options]), repr(sorted(example.labels or []))
+        case DialogueExample():
+            text = "\t".join(example.history)
+            return text, "\t".join([text, *example.knowledge, *example.persona]), repr(example.response)
         case _:
             annotated = as_annotated(example)
             places = sorted((entity.start, entity.end, entity.label) for entity in annotated.entities)
@@ -392,6 +400,8 @@ def _sequence(example: Example) -> tuple[str, str | None, list[int]]:
             return example.question + max(example.choices, key=len), example.context, []
         case OptionExample():
             return "".join(example.options), example.text + (example.text_pair or ""), []
+        case DialogueExample():
+            return "".join([*example.knowledge, *example.persona]), "".join(example.history), []
         case _:
             annotated = as_annotated(example)
             return annotated.text, None, [entity.end for entity in annotated.entities]

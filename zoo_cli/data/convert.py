@@ -24,6 +24,7 @@ from zoo_cli.data.conversion import (
 )
 from zoo_cli.data.examples import AnnotatedText, Example, TaggedTokens, TextExample
 from zoo_cli.data.readers import find_format, read
+from zoo_cli.data.sources import renamed
 from zoo_cli.data.splits import SAMPLE_INDEX, Size, allot, assign
 from zoo_cli.recipe.schema import Section
 
@@ -135,6 +136,7 @@ def preview(
     format: str,
     options: Mapping[str, Any] | Section | None = None,
     *,
+    labels: Mapping[str, str] | None = None,
     count: int = 3,
     conversion: ConversionOptions | None = None,
 ) -> list[dict[str, Any]]:
@@ -144,6 +146,7 @@ def preview(
         path: file to look at.
         format: its format.
         options: of the format.
+        labels: label in the file -> name that it is given.
         count: examples to show.
         conversion: show prompts too, negatives among them, where the format has annotations.
 
@@ -156,13 +159,17 @@ def preview(
     """
     shown: list[dict[str, Any]] = []
     inventory: Inventory | None = None
-    for example in islice(read(path, format, options), count):
+
+    def examples() -> Iterator[Example]:
+        return (renamed(example, labels or {}) for example in read(path, format, options))
+
+    for example in islice(examples(), count):
         row = asdict(example)
         at = example.source
         del row["source"]
         entry: dict[str, Any] = {"at": str(at), "example": row}
         if conversion is not None and isinstance(example, AnnotatedText | TaggedTokens | TextExample):
-            inventory = inventory or take_inventory(_sources(read(path, format, options)), conversion)
+            inventory = inventory or take_inventory(_sources(examples()), conversion)
             entry["prompts"] = [prompt_row(prompt) for prompt in to_prompts(example, inventory, conversion)]
         shown.append(entry)
     return shown

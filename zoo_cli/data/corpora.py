@@ -211,7 +211,7 @@ def read_cluewsc(path: Path, options: NoOptions) -> Iterator[TextExample]:
     for at, row in json_rows(path):
         text, target = field(row, "text", str, at), field(row, "target", dict, at)
         marks: list[tuple[int, int, str]] = []
-        for number, (before, after) in enumerate(("__", "[]"), 1):
+        for number, before, after in ((1, "_", "_"), (2, "[", "]")):
             span, start = field(target, f"span{number}_text", str, at), field(target, f"span{number}_index", int, at)
             end = start + len(span)
             if start < 0 or text[start:end] != span:

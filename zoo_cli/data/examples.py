@@ -158,5 +158,35 @@ class OptionExample:
     source: Location | None = None
 
 
-Example = AnnotatedText | PromptExample | TextExample | TaggedTokens | QuestionExample | ChoiceExample | OptionExample
+@dataclass(slots=True)
+class DialogueExample:
+    """The turns of a dialogue and the response to them.
+
+    Args:
+        history: the turns before the response, the last one last; at least one.
+        response: what is said next, or None where it is to be written.
+        knowledge: what the speaker knows, one fact an item.
+        persona: what the speaker is like, one sentence an item.
+        roles: number of the speaker of each turn of `history` and of the response, or None where two take turns.
+        source: where it is from.
+    """
+
+    history: list[str]
+    response: str | None = None
+    knowledge: list[str] = field(default_factory=list)
+    persona: list[str] = field(default_factory=list)
+    roles: list[int] | None = None
+    source: Location | None = None
+
+
+Example = (
+    AnnotatedText
+    | PromptExample
+    | TextExample
+    | TaggedTokens
+    | QuestionExample
+    | ChoiceExample
+    | OptionExample
+    | DialogueExample
+)
 """Any of the classes above."""

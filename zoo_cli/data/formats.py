@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from zoo_cli.recipe.schema import Section
+from zoo_cli.recipe.schema import Paths, Section
 
 Column = str | int
 Layout = Literal["lines", "rows", "list", "tree"]
@@ -105,8 +105,8 @@ class SquadOptions(Section):
 class ChidOptions(Section):
     """Options of ChID files."""
 
-    answers: str | None = None
-    """JSON file that maps each blank (`#idiom000378#`) to the index of its idiom, as CLUE ships them apart."""
+    answers: Paths = Field(default_factory=list)
+    """JSON files that map each blank (`#idiom000378#`) to the index of its idiom, as CLUE ships them apart."""
 
 
 class SpoOptions(Section):
@@ -114,6 +114,14 @@ class SpoOptions(Section):
 
     schema_file: str | None = None
     """JSON lines with `subject_type`, `predicate` and `object_type`; a triple of another kind is an error."""
+
+
+class DocumentOptions(Section):
+    """Options of plain text files."""
+
+    document: Literal["line", "paragraph", "article", "file"] = "paragraph"
+    """What a document is: a line; lines up to an empty one; an article under a heading ` = Title = ` (WikiText); or the
+    whole file."""
 
 
 @dataclass(frozen=True)
@@ -161,4 +169,8 @@ FORMATS = _table(
     Format("cmeee", "zoo_cli.data.corpora:read_cmeee", NoOptions, "AnnotatedText", "rows"),
     Format("spo", "zoo_cli.data.corpora:read_spo", SpoOptions, "AnnotatedText", "rows"),
     Format("nlu", "zoo_cli.data.corpora:read_nlu", NoOptions, "AnnotatedText", "rows"),
+    Format("dialogue", "zoo_cli.data.dialogues:read_dialogue", NoOptions, "DialogueExample", "rows"),
+    Format("kdconv", "zoo_cli.data.dialogues:read_kdconv", NoOptions, "DialogueExample", "list"),
+    Format("lccc", "zoo_cli.data.dialogues:read_lccc", NoOptions, "DialogueExample"),
+    Format("documents", "zoo_cli.data.documents:read_documents", DocumentOptions, "TextExample"),
 )

@@ -37,7 +37,11 @@ def byte_lines(path: Path) -> Iterator[bytes]:
                 for number, line in enumerate(handle, 1):
                     yield line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
     except FileNotFoundError as error:
-        raise DataError("missing-file", "there is no such file", at=Location.of(path)) from error
+        from zoo_cli.data.datasets import dataset_names
+
+        name = path.parent.name
+        fix = "`zoo data fetch {name}` downloads it" if name in dataset_names() else None
+        raise DataError("missing-file", "there is no such file", at=Location.of(path), fix=fix, name=name) from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(
             "broken-archive", "the compressed data are damaged after this line", at=Location.of(path, number or 1)

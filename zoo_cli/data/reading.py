@@ -123,16 +123,19 @@ def read_chid(path: Path, options: ChidOptions) -> Iterator[ChoiceExample]:
     """Blanks of ChID: ``{"content": text or texts, "candidates": [idiom, ...], "answer": index}`` lines.
 
     Each blank (``#idiom#``, or in CLUE ``#idiom000378#``) is one example, in which the text's other blanks are
-    underscores. FewCLUE gives the index in the line, CLUE in a file of its own (option `answers`).
+    underscores. FewCLUE gives the index in the line, CLUE in files of their own (option `answers`),
+    each blank under a number that no other has.
 
     Raises:
         DataError: the file is not of that format, a text has no blank (`no-blank`), or an answer is not among the
             choices (`bad-answer`).
     """
-    answers = _json(Path(options.answers)) if options.answers else {}
-    if not isinstance(answers, dict):
-        place = Location.of(options.answers or path)
-        raise DataError("wrong-type", "expected an object, found {found}", at=place, found=kind(answers))
+    answers: dict[str, Any] = {}
+    for name in options.answers:
+        found = _json(Path(name))
+        if not isinstance(found, dict):
+            raise DataError("wrong-type", "expected an object, found {found}", at=Location.of(name), found=kind(found))
+        answers |= found
     for at, row in json_rows(path):
         content = field(row, "content", (str, list), at)
         choices = _strings(field(row, "candidates", list, at), "'candidates'", at)

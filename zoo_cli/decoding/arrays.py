@@ -1,4 +1,4 @@
-"""Between PaddleNLP's padded arrays and the engine's single rows."""
+"""Between padded arrays and the engine's single rows."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import numpy as np
 from zoo_cli.base.errors import DataError
 from zoo_cli.decoding.engine import Prompt
 from zoo_cli.decoding.search import Generated
+
+_HIDDEN = -1e3
+"""Masks of floats have less than this where a token is hidden, and 0 where it is seen."""
 
 
 def split_prompts(batch: Mapping[str, np.ndarray], pad_token_id: int | None, hide_padding: bool = True) -> list[Prompt]:
@@ -52,6 +55,42 @@ def split_prompts(batch: Mapping[str, np.ndarray], pad_token_id: int | None, hid
             prompt["attention_mask"] = np.broadcast_to(np.asarray(mask)[row, start:], (length - start,) * 2)
         prompts.append(prompt)
     return prompts
+
+
+def stack_prompts(
+    prompts: Sequence[Prompt], token_inputs: Mapping[str, int]
+) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+    """Prompts as one batch, padded on the right.
+
+    Args:
+        prompts: m prompts of up to S tokens.
+        token_inputs: inputs beside ids and positions that each token has -> value where a prompt does not say.
+
+    Returns:
+        ``input_ids``, ``position_ids`` and `token_inputs`, each int64 [m, S]; who sees what, as booleans: [m, S], or
+        [m, 1, S, S] where a prompt has its own mask; and the lengths, int64 [m].
+    """
+    lengths = np.array([len(prompt["input_ids"]) for prompt in prompts])
+    shape = len(prompts), int(lengths.max())
+    inputs = {
+        "input_ids": np.zeros(shape, dtype=np.int64),
+        "position_ids": np.zeros(shape, dtype=np.int64),
+        **{name: np.full(shape, value) for name, value in token_inputs.items()},
+    }
+    for row, (prompt, length) in enumerate(zip(prompts, lengths, strict=True)):
+        inputs["position_ids"][row, :length] = np.arange(length)
+        for name, values in inputs.items():
+            if name in prompt:
+                values[row, :length] = prompt[name]
+    inside = np.arange(shape[1]) < lengths[:, None]  # [m, S]
+    if not any("attention_mask" in prompt for prompt in prompts):
+        return inputs, inside, lengths
+    mask = np.repeat(inside[:, None, None, :], shape[1], axis=2)
+    for row, (prompt, length) in enumerate(zip(prompts, lengths, strict=True)):
+        if "attention_mask" in prompt:
+            own = prompt["attention_mask"]
+            mask[row, 0, :length, :length] = own > _HIDDEN if own.dtype.kind == "f" else own != 0
+    return inputs, mask, lengths
 
 
 def join_results(results: Sequence[Sequence[Generated]], pad_token_id: int) -> tuple[np.ndarray, np.ndarray]:

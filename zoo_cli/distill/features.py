@@ -23,7 +23,7 @@ from zoo_cli.tasks.base import Task
 
 _PROBABILITIES = {"start_prob": "start_logits", "end_prob": "end_logits"}
 """Outputs of a task that are probabilities of a yes -> the logits behind them."""
-_KINDS: dict[str, Literal["sigmoid", "number"]] = {
+_KINDS: dict[str, Literal["softmax", "sigmoid", "number"]] = {
     "multi_label_classification": "sigmoid",
     "regression": "number",
 }
@@ -67,7 +67,9 @@ class Adaptor:
         self._model = model
         self._inputs = frozenset(inputs)
         self._keys = frozenset(features)
-        self._logits = [_PROBABILITIES.get(name, name) for name in task.output_names] if Key("logits") in features else []
+        self._logits = (
+            [_PROBABILITIES.get(name, name) for name in task.output_names] if Key("logits") in features else []
+        )
         self._flags = {
             flag: True for feature, flag in _FLAGS.items() if any(key.feature == feature for key in features)
         }

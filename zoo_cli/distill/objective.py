@@ -18,7 +18,6 @@ from zoo_cli.engine.objectives.base import Losses
 from zoo_cli.engine.objectives.supervised import label_count
 from zoo_cli.models.base import Model
 from zoo_cli.models.config import ModelConfig
-from zoo_cli.models.tinybert.modeling import TinyBertModel
 from zoo_cli.recipe.schema import DistillMatch
 from zoo_cli.tasks.base import Task
 
@@ -40,7 +39,7 @@ class Pupil(nn.Layer):
         self.projections = nn.LayerDict()
         width = teacher.hidden_size
         own = student.backbone
-        self._fits = isinstance(own, TinyBertModel) and own.config.fit_size == width
+        self._fits = getattr(own.config, "fit_size", None) == width
         for match in matches:
             name = _projection_name(match)
             if match.projection is not None and not self._fits and name not in self.projections:
@@ -106,7 +105,9 @@ class Distillation:
             return below[Key("loss")]
         loss = str(match.loss)  # there is one: the match was checked
         if match.feature == "logits":
-            pairs = zip(*(decisions(side, batch, self._task, self._problem_type) for side in (below, above)), strict=True)
+            pairs = zip(
+                *(decisions(side, batch, self._task, self._problem_type) for side in (below, above)), strict=True
+            )
             terms = [losses.logits_loss(student, teacher, loss, match.temperature) for student, teacher in pairs]
             return sum(terms, paddle.zeros([])) / len(terms)
         mask = paddle.to_tensor(token_mask(batch))

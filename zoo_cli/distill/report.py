@@ -1,14 +1,22 @@
-"""How good and how large the student is beside its teacher."""
+"""How good, how large and how fast a student is beside its teacher."""
 
 from __future__ import annotations
 
+import statistics
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from zoo_cli.engine.predictor import Predictor
 from zoo_cli.engine.setup import Assembly
 from zoo_cli.models.checkpoint import PDPARAMS, SAFETENSORS
+
+BATCH = 32
+"""Texts in a batch whose time is measured."""
+_ROUNDS = 5
 
 
 @dataclass(frozen=True)
@@ -21,6 +29,8 @@ class Row:
         bytes: size of its weight file.
         score: on the development set, if there is one.
         share: of the teacher's score; None where that is not positive.
+        alone_ms: median processor time for one text in evaluation, in milliseconds.
+        batch_ms: the same for one text of a batch of 32.
     """
 
     model: str
@@ -28,9 +38,19 @@ class Row:
     bytes: int
     score: float | None
     share: float | None
+    alone_ms: float
+    batch_ms: float
 
 
-def row(name: str, assembly: Assembly, folder: Path, score: float | None, reference: float | None, lower: bool) -> Row:
+def row(
+    name: str,
+    assembly: Assembly,
+    folder: Path,
+    score: float | None,
+    reference: float | None,
+    lower: bool,
+    times: tuple[float, float],
+) -> Row:
     """The row of a model.
 
     Args:
@@ -40,6 +60,7 @@ def row(name: str, assembly: Assembly, folder: Path, score: float | None, refere
         score: its score.
         reference: the teacher's score.
         lower: whether less is better (a loss).
+        times: `alone_ms` and `batch_ms`.
     """
     files = [folder / file for file in (SAFETENSORS, PDPARAMS)]
     share = None
@@ -53,7 +74,34 @@ def row(name: str, assembly: Assembly, folder: Path, score: float | None, refere
         next(file.stat().st_size for file in files if file.is_file()),
         score,
         share,
+        *times,
     )
+
+
+def latencies(assemblies: Sequence[Assembly], examples: Sequence[Any]) -> list[tuple[float, float]]:
+    """Milliseconds of processor time for a text, alone and in a batch of `BATCH`; models take turns, medians count.
+
+    Args:
+        assemblies: the models.
+        examples: gold examples; the first of them are read.
+    """
+    runs = []
+    for assembly in assemblies:
+        adapted = islice(assembly.task.adapt(examples[:BATCH], training=False), BATCH)
+        features = [feature for each in adapted for feature in assembly.task.encode(each, training=False)][:BATCH]
+        predictor = Predictor(assembly.model, assembly.task, BATCH)
+        runs += [[(predictor, features[:1])] * min(8, len(features)), [(predictor, features)]]
+    taken: list[list[float]] = [[] for _ in runs]
+    for round_number in range(_ROUNDS + 1):
+        for calls, times in zip(runs, taken, strict=True):
+            begin = time.process_time()
+            for predictor, features in calls:
+                predictor(features)
+            if round_number:  # the first round warms up
+                texts = sum(len(features) for _, features in calls)
+                times.append((time.process_time() - begin) / max(1, texts) * 1000)
+    medians = [statistics.median(times) for times in taken]
+    return list(zip(medians[::2], medians[1::2], strict=True))
 
 
 def cells(rows: Sequence[Row]) -> list[list[str]]:
@@ -65,6 +113,8 @@ def cells(rows: Sequence[Row]) -> list[list[str]]:
             f"{each.bytes / 1e6:.1f} MB",
             "–" if each.score is None else f"{each.score:.4f}",
             "–" if each.share is None else f"{each.share:.1%}",
+            f"{each.alone_ms:.2f} ms",
+            f"{each.batch_ms:.2f} ms",
         ]
         for each in rows
     ]
@@ -72,12 +122,12 @@ def cells(rows: Sequence[Row]) -> list[list[str]]:
 
 def columns(metric: str) -> list[str]:
     """Heads of the columns of `cells`."""
-    return ["model", "parameters", "size", metric, "share"]
+    return ["model", "parameters", "size", metric, "share", "one text", f"of {BATCH}"]
 
 
-def markdown(metric: str, rows: Sequence[Row], stages: dict[str, Any], breach: str | None) -> str:
+def markdown(title: str, metric: str, rows: Sequence[Row], stages: dict[str, Any], breach: str | None) -> str:
     """The table as a page, with what each stage compared."""
-    lines = ["# Distillation", ""]
+    lines = [f"# {title}", ""]
     if breach:
         lines += [f"**Rejected:** {breach}", ""]
     lines += ["| " + " | ".join(columns(metric)) + " |", "|---" * len(columns(metric)) + "|"]

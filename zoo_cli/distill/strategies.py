@@ -1,13 +1,14 @@
 """Named strategies as explicit matches, and what is wrong with matches for two given models. No paddle.
 
-A match compares one thing of teacher and student (`zoo_cli.recipe.schema.DistillMatch`). Layers count from 1; layer 0 is
-the output of the embeddings. Strategies write matches for models of any depth and width:
+A match compares one thing of teacher and student (`zoo_cli.recipe.schema.DistillMatch`). Layers count from 1; layer 0
+is the output of the embeddings. Strategies write matches for models of any depth and width:
 
 - ``logits``: Hinton et al., 2015, https://arxiv.org/abs/1503.02531
 - ``uniform``, ``last``: Sun et al., 2019 (PKD), https://arxiv.org/abs/1908.09355, on the states of all tokens
 - ``minilm``: Wang et al., 2020, https://arxiv.org/abs/2002.10957
 - ``minilmv2``: Wang et al., 2020, https://arxiv.org/abs/2012.15828
 - ``tinybert-intermediate``, ``tinybert-prediction``: Jiao et al., 2019, https://arxiv.org/abs/1909.10351
+- ``dynabert``: Hou et al., 2020, https://arxiv.org/abs/2004.04037, with the weights of PaddleNLP's compression
 """
 
 from __future__ import annotations
@@ -140,6 +141,23 @@ def _tinybert_prediction(teacher: ModelConfig, student: ModelConfig, options: Op
     return [DistillMatch(feature="logits", loss="cross_entropy", temperature=options.get("temperature", 1.0))]
 
 
+def _dynabert(teacher: ModelConfig, student: ModelConfig, options: Options) -> list[DistillMatch]:
+    """All states, each of weight 0.1, and the predictions: for students that were cut out of their teacher."""
+    projection = None if student.hidden_size == teacher.hidden_size else options.get("projection", "linear")
+    states = [
+        DistillMatch(
+            feature="hidden",
+            loss="mse",
+            teacher=spread(layer, student, teacher),
+            student=layer,
+            weight=0.1,
+            projection=projection,
+        )
+        for layer in range(student.num_hidden_layers + 1)
+    ]
+    return [*states, DistillMatch(feature="logits", loss="cross_entropy")]
+
+
 @dataclass(frozen=True)
 class Strategy:
     """A named set of matches.
@@ -161,6 +179,7 @@ STRATEGIES: dict[str, Strategy] = {
     "minilmv2": Strategy(_minilmv2, ("teacher_layer", "relation_heads")),
     "tinybert-intermediate": Strategy(_tinybert_intermediate, ("projection",)),
     "tinybert-prediction": Strategy(_tinybert_prediction, ("temperature",)),
+    "dynabert": Strategy(_dynabert, ("projection",)),
 }
 OPTIONS = ("temperature", "hard_share", "projection", "teacher_layer", "relation_heads")
 
@@ -196,7 +215,7 @@ def _strategy_matches(stage: DistillStage, teacher: ModelConfig, student: ModelC
 
 
 def stage_problems(stage: DistillStage) -> Iterator[UsageError]:
-    """What is wrong with a stage whatever the models are: nothing to learn, or options that its strategy does not have."""
+    """What is wrong with a stage whatever the models are: nothing to learn, or options that are not its strategy's."""
     if stage.strategy is None and not stage.matches:
         yield UsageError("empty-stage", "the stage has nothing to learn", fix="give it a strategy or matches")
     reads = STRATEGIES[stage.strategy].reads if stage.strategy else ()
@@ -266,7 +285,9 @@ def _layer_problems(
 ) -> Iterator[UsageError]:
     for side, layer, config in (("teacher", match.teacher, teacher), ("student", match.student, student)):
         if layer is None:
-            yield UsageError("no-layer", "the match of {feature} names no layer of the {side}", feature=match.feature, side=side)
+            yield UsageError(
+                "no-layer", "the match of {feature} names no layer of the {side}", feature=match.feature, side=side
+            )
         elif layer > config.num_hidden_layers:
             yield _no_layer(side, layer, config)
         elif layer < lowest:
@@ -322,7 +343,9 @@ def section_of(recipe: Recipe) -> DistillSection:
     """
     if recipe.distill is None:
         raise UsageError(
-            "no-distillation", "the recipe has no section 'distill'", fix="say in it what the student is and how it learns"
+            "no-distillation",
+            "the recipe has no section 'distill'",
+            fix="say in it what the student is and how it learns",
         )
     return recipe.distill
 
@@ -332,7 +355,7 @@ def _configuration(section: ModelSection | StudentSection) -> ModelConfig | None
     fresh = section.init == SCRATCH or section.init.startswith(f"{SCRATCH}:")
     try:
         if fresh or preset_name(section.init):
-            config: ModelConfig = registry.family(section.family).config.model_validate(section.config)  # type: ignore[attr-defined]
+            config: ModelConfig = registry.family(section.family).config.model_validate(section.config)
             return config
         return load_config(Path(section.init), overrides=section.config)
     except (ValidationError, ZooError):  # wrong values are reported by those who check the section
@@ -340,7 +363,10 @@ def _configuration(section: ModelSection | StudentSection) -> ModelConfig | None
 
 
 def recipe_problems(recipe: Recipe) -> Iterator[tuple[tuple[str | int, ...], UsageError]]:
-    """What is wrong with the `distill` section, with the keys; matches only where both models' shapes are known."""
+    """What is wrong with the `distill` section and with the stage of `prune`, with the keys; matches of the former only
+    where both models' shapes are known."""
+    if recipe.prune is not None:
+        yield from ((("prune", "stage"), error) for error in stage_problems(recipe.prune.stage))
     if recipe.distill is None:
         return
     teacher, student = _configuration(recipe.model), _configuration(recipe.distill.student)

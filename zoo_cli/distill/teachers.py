@@ -113,7 +113,9 @@ class StoredAnswers:
 
 def _stack(arrays: Sequence[np.ndarray]) -> np.ndarray:
     """Arrays [...] of any shapes as one, [B, ...]."""
-    batch = np.zeros((len(arrays), *(max(sizes) for sizes in zip(*(array.shape for array in arrays), strict=True))), np.float32)
+    batch = np.zeros(
+        (len(arrays), *(max(sizes) for sizes in zip(*(array.shape for array in arrays), strict=True))), np.float32
+    )
     for row, array in zip(batch, arrays, strict=True):
         row[tuple(map(slice, array.shape))] = array
     return batch

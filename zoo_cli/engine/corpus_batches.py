@@ -10,14 +10,14 @@ import numpy as np
 
 from zoo_cli.base.errors import UsageError
 from zoo_cli.base.files import sha256_json
-from zoo_cli.data.corpus.blend import Blend, parse_blend
+from zoo_cli.data.corpus.blend import Blend
 from zoo_cli.data.corpus.format import Corpus, open_corpus
 from zoo_cli.data.corpus.inputs import Inputs, Located, SentenceInputs, TokenInputs
 from zoo_cli.data.corpus.marks import word_forms
-from zoo_cli.data.corpus.options import PretrainingOptions
+from zoo_cli.data.corpus.prefix_inputs import PrefixInputs
 from zoo_cli.data.corpus.samples import SentenceSamples, TokenSamples, split_documents
 from zoo_cli.engine.batches import Batch
-from zoo_cli.recipe.schema import TrainSection
+from zoo_cli.recipe.schema import PretrainSection, TrainSection
 from zoo_cli.tokenizers.base import Tokenizer
 
 
@@ -28,11 +28,10 @@ class EpochPlan(Sequence[np.ndarray]):
         blend: the training set.
         epoch: number of the epoch.
         batch_size: rows of a batch; the last one may have fewer.
-        shuffle: False keeps the order of the rows.
     """
 
-    def __init__(self, blend: Blend, epoch: int, batch_size: int, shuffle: bool) -> None:
-        self._blend, self._epoch, self._size, self._shuffle = blend, epoch, batch_size, shuffle
+    def __init__(self, blend: Blend, epoch: int, batch_size: int) -> None:
+        self._blend, self._epoch, self._size = blend, epoch, batch_size
 
     def __len__(self) -> int:
         return -(-len(self._blend) // self._size)
@@ -50,7 +49,7 @@ class EpochPlan(Sequence[np.ndarray]):
         if not 0 <= number < len(self):
             raise IndexError(index)
         places = np.arange(number * self._size, min((number + 1) * self._size, len(self._blend)))
-        return self._blend.order(self._epoch, places) if self._shuffle else places
+        return self._blend.order(self._epoch, places)
 
 
 class CorpusBatches:
@@ -65,24 +64,15 @@ class CorpusBatches:
         options: `batch_size`, or `batch_tokens` with the length of a sample.
         max_length: tokens of a sample at most.
         identity: hash of everything that the batches depend on.
-        shuffle: False keeps the order of the corpora in every epoch.
     """
 
-    def __init__(
-        self,
-        blend: Blend,
-        inputs: Inputs,
-        options: TrainSection,
-        max_length: int,
-        identity: str,
-        shuffle: bool = True,
-    ) -> None:
-        self._blend, self._inputs, self._identity, self._shuffle = blend, inputs, identity, shuffle
+    def __init__(self, blend: Blend, inputs: Inputs, options: TrainSection, max_length: int, identity: str) -> None:
+        self._blend, self._inputs, self._identity = blend, inputs, identity
         tokens = options.batch_tokens
         self._batch_size = options.batch_size if tokens is None else max(1, tokens // max_length)
 
     def plan(self, epoch: int) -> EpochPlan:
-        return EpochPlan(self._blend, epoch, self._batch_size, self._shuffle)
+        return EpochPlan(self._blend, epoch, self._batch_size)
 
     def load(self, epoch: int, indices: np.ndarray) -> Batch:
         arrays = self._inputs.load(Located(*self._blend.locate(epoch, indices)))
@@ -101,40 +91,50 @@ class CorpusBatches:
 
 
 def corpus_batches(
-    entries: Sequence[str],
+    blend: Sequence[tuple[str, float | None]],
     tokenizer: Tokenizer,
-    options: PretrainingOptions,
+    options: PretrainSection,
     train: TrainSection,
     part: str = "train",
     cache: Path | None = None,
-) -> CorpusBatches:
+) -> CorpusBatches | None:
     """The batches of a part of one corpus or several.
 
     Args:
-        entries: corpora and their weights, see `parse_blend`.
+        blend: corpora and their weights, see `zoo_cli.data.corpus.blend.parse_blend`.
         tokenizer: the one that the corpora were made with.
         options: objective and lengths.
         train: batch size and seed.
-        part: ``train``, ``dev`` or ``test`` of the split; only ``train`` is shuffled.
+        part: ``train``, ``dev`` or ``test`` of the split, or ``all``.
         cache: folder for tables of samples; None keeps them in memory, 32 bytes a sample in each process.
 
+    Returns:
+        The batches, or None where no corpus has a document in that part.
+
     Raises:
-        UsageError: blend or split are not understood, or a corpus has ids that the tokenizer does not have
+        UsageError: the split is not understood, or a corpus has ids that the tokenizer does not have
             (`corpus-vocabulary`).
         DataError: a corpus is missing, damaged or too small.
     """
-    blended = parse_blend(entries)
-    corpora = [open_corpus(prefix) for prefix, _ in blended]
     size = len(word_forms(tokenizer, options.word_marks))
-    for corpus in corpora:
+    corpora, ranges, weighted = [], [], []
+    for prefix, weight in blend:
+        corpus = open_corpus(prefix)
         _check_ids(corpus, size)
-    ranges = [split_documents(corpus.documents, options.split)[part] for corpus in corpora]
-    weights = [weight for _, weight in blended if weight is not None] or None
+        whole = (0, corpus.documents)
+        documents = whole if part == "all" else split_documents(corpus.documents, options.split)[part]
+        if documents[0] < documents[1]:
+            corpora.append(corpus)
+            ranges.append(documents)
+            weighted.append(weight)
+    if not corpora:
+        return None
+    weights = [weight for weight in weighted if weight is not None] or None
     identity = sha256_json(
         [
             [corpus.fingerprint() for corpus in corpora],
             weights,
-            options.model_dump(),
+            options.model_dump(exclude={"corpora", "dev", "raw_text", "eval_batches"}),
             [train.seed, train.batch_size, train.batch_tokens],
             [part, size, len(tokenizer)],
         ]
@@ -147,21 +147,22 @@ def corpus_batches(
         ]
         inputs = TokenInputs(windows, _end_token(tokenizer))
     else:
+        continues = options.objective == "prefix"
+        two = continues or options.pair != "none"
         samples = [
             SentenceSamples(
                 corpus,
                 documents,
-                max_tokens=options.max_length - (2 if options.pair == "none" else 3),
+                max_tokens=options.max_length - (3 if two else 2),
                 short_seq_prob=options.short_seq_prob,
-                min_sentences=2 if options.pair == "sop" else 1,
+                min_sentences=2 if options.pair == "sop" or continues else 1,
                 seed=train.seed,
                 cache=cache,
             )
             for corpus, documents in zip(corpora, ranges, strict=True)
         ]
-        inputs = SentenceInputs(samples, tokenizer, options)
-    blend = Blend(inputs.parts, weights, train.seed)
-    return CorpusBatches(blend, inputs, train, options.max_length, identity, shuffle=part == "train")
+        inputs = (PrefixInputs if continues else SentenceInputs)(samples, tokenizer, options)
+    return CorpusBatches(Blend(inputs.parts, weights, train.seed), inputs, train, options.max_length, identity)
 
 
 def _check_ids(corpus: Corpus, size: int) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import paddle
 
+from zoo_cli.decoding.engine import Request
+from zoo_cli.engine.generation import generation_runner
 from zoo_cli.engine.objectives.supervised import label_count
 from zoo_cli.engine.predictor import Predictor
 from zoo_cli.recipe.schema import TrainSection
@@ -35,6 +37,7 @@ class Evaluation:
         options: TrainSection,
         tune: bool = False,
     ) -> None:
+        self._model = model
         self._task = task
         self._tune = tune
         self._predictor = Predictor(model, task, options.batch_size, options.batch_tokens)
@@ -49,8 +52,10 @@ class Evaluation:
         metrics = self._task.metrics()
         loss = labels = 0.0
 
-        def run(features: list[Feature]) -> list[Outputs]:
+        def run(features: list[Any]) -> list[Any]:
             nonlocal loss, labels
+            if features and isinstance(features[0], Request):  # all examples ask the same kind of thing at a time
+                return generation_runner(self._model)(features)
             outputs: list[Outputs] = [{}] * len(features)
             for indices, batch, result in self._predictor.batches(features):
                 if result.loss is not None:

@@ -70,6 +70,7 @@ def finetune(
     Raises:
         ZooError: see `zoo_cli.engine.loop.train`, `from_recipe` and `read_parts`.
     """
+    metric = task_spec(loaded.task_name).metric
     section = loaded.recipe.data
     if not section.train:
         raise DataError("no-training-data", "the recipe names no training files", fix="set data.train")
@@ -94,7 +95,7 @@ def finetune(
         run,
         assembly.save,
         evaluate,
-        metric=task_spec(loaded.task_name).metric,
+        metric=metric,
         world=world,
     )
 
@@ -104,7 +105,7 @@ def _training(
 ) -> tuple[Objective, Batches]:
     """What is minimised, and the batches for it."""
     if not task.states:
-        return Supervised(), FeatureBatches(encoded.features, options, task.stack, encoded.sources)
+        return Supervised(task.label_smoothing), FeatureBatches(encoded.features, options, task.stack, encoded.sources)
     batches = DocumentBatches(
         encoded.features, encoded.sizes, options, task.stack, encoded.sources, task.readings, world
     )

@@ -4,6 +4,7 @@ runs/<family>/<name>/<verb>/
     recipe.yaml         the resolved recipe
     checkpoints/        see `zoo_cli.engine.checkpoint`
     best/               the best model, a model folder
+    corpora/            of pretraining: what was made of raw text
     metrics.jsonl       one line for each report of the training loss and each evaluation
     tensorboard/        the same for TensorBoard, if tensorboardX is installed
     report.html         the same as curves
@@ -41,8 +42,8 @@ from zoo_cli.recipe.yaml12 import load_yaml
 logger = logging.getLogger(__name__)
 
 RECIPE, METRICS, REPORT, RESULT, LOCK = "recipe.yaml", "metrics.jsonl", "report.html", "result.json", ".lock"
-CHECKPOINTS, BEST, TENSORBOARD = "checkpoints", "best", "tensorboard"
-_OWN = (CHECKPOINTS, BEST, TENSORBOARD, METRICS, REPORT, DIVERGED, RESULT, RECIPE)
+CHECKPOINTS, BEST, TENSORBOARD, CORPORA = "checkpoints", "best", "tensorboard", "corpora"
+_OWN = (CHECKPOINTS, BEST, TENSORBOARD, CORPORA, METRICS, REPORT, DIVERGED, RESULT, RECIPE)
 
 FREE_KEYS = (
     "train.log_steps",

@@ -21,7 +21,10 @@ from zoo_cli.recipe.loading import LoadedRecipe
 from zoo_cli.recipe.presets import FileProgress, fetch, fetch_tokenizer
 from zoo_cli.recipe.schema import DataSection
 from zoo_cli.tasks.base import Task, load_task
+from zoo_cli.tasks.generative import special_ids_of
 from zoo_cli.tokenizers.base import Tokenizer
+from zoo_cli.tokenizers.loading import tokenizer_class
+from zoo_cli.tokenizers.pretrained import CONFIG_FILE
 
 
 @dataclass
@@ -96,22 +99,49 @@ def from_recipe(
     """
     section = loaded.recipe.model
     spec = registry.family(section.family)
-    folder = source or _checkpoint_folder(loaded, progress)
-    tokenizer = _tokenizer(loaded, folder, progress)
+    folder, tokenizer = starting_point(loaded, source, progress)
     task_class = registry.resolve(registry.task(loaded.task_name).implementation)
     task: Task[Any] = task_class(loaded.task, tokenizer, spec.inputs)
     task.fit(examples)
     architecture = section.architecture or spec.tasks[loaded.task_name]
-    values = {**section.config, **task.model_config()}
-    paddle.seed(loaded.recipe.train.seed)
-    if folder is not None:
-        model = models.load(folder, architecture, overrides=values)
-    else:
-        if section.vocab is not None:
-            values |= {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
-        model = models.build(architecture, values)
+    model = make_model(loaded, architecture, folder, tokenizer, task.model_config())
     task.fit_model(model.config.state_shapes)
     return Assembly(model, tokenizer, task)
+
+
+def starting_point(
+    loaded: LoadedRecipe, source: Path | None, progress: FileProgress | None
+) -> tuple[Path | None, Tokenizer]:
+    """Folder of the weights to start from, None for fresh ones, and the tokenizer; arguments as of `from_recipe`."""
+    folder = source or _checkpoint_folder(loaded, progress)
+    return folder, _tokenizer(loaded, folder, progress)
+
+
+def make_model(
+    loaded: LoadedRecipe, architecture: str, folder: Path | None, tokenizer: Tokenizer, values: Mapping[str, Any]
+) -> Model:
+    """The model of a recipe, with the weights of a folder or fresh ones.
+
+    Args:
+        loaded: the recipe.
+        architecture: class name.
+        folder: weights to start from, or None.
+        tokenizer: the model's.
+        values: configuration keys that replace those of the recipe.
+
+    Raises:
+        ArtifactError: the weights do not fit.
+    """
+    section = loaded.recipe.model
+    paddle.seed(loaded.recipe.train.seed)
+    if folder is not None:
+        return models.load(folder, architecture, overrides={**section.config, **values})
+    own: dict[str, Any] = {}
+    if section.vocab is not None:
+        fields = registry.family(section.family).config.model_fields
+        own = {name: index for name, index in special_ids_of(tokenizer).items() if name in fields}
+        own["vocab_size"] = len(tokenizer)
+    return models.build(architecture, {**section.config, **own, **values})
 
 
 def load_tokenizer(folder: Path, default_class: str) -> Tokenizer:
@@ -136,7 +166,11 @@ def _tokenizer(loaded: LoadedRecipe, folder: Path | None, progress: FileProgress
     section = loaded.recipe.model
     default = registry.family(section.family).tokenizer
     if section.vocab is not None:
-        return tokenizers.load(locate(section.vocab), class_name=default)
+        place = locate(section.vocab)
+        names = tokenizer_class(default).resource_files_names.values()
+        # A family may have two tokenizers, as GPT has an English and a Chinese one.
+        other = (place / CONFIG_FILE).is_file() and not any((place / name).is_file() for name in names)
+        return tokenizers.load(place, class_name=None if other else default)
     if folder is None:
         assert loaded.preset is not None  # a check of the recipe: fresh weights have a vocabulary or a preset
         folder = fetch_tokenizer(loaded.preset, progress)

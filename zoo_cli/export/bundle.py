@@ -5,6 +5,7 @@ bundle/
     paddle/inference.{json,pdiparams}
     onnx/fp32/model.onnx
     openvino/fp32/model.{xml,bin}
+    decoder.json                what the decoding engine needs to know, of models that write texts
     golden_requests.jsonl       requests with the model's answers
     receipt.json, RECEIPT.md    what was compared and measured
     MANIFEST.json               SHA-256 of every file
@@ -13,7 +14,7 @@ bundle/
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,26 +22,33 @@ import numpy as np
 import paddle
 
 from zoo_cli import __version__
+from zoo_cli.base.environment import owned_cores
 from zoo_cli.base.errors import GateError, Location, UsageError
 from zoo_cli.base.files import MANIFEST, atomic_folder, write_json, write_manifest, write_text
-from zoo_cli.engine.predictor import Predictor
 from zoo_cli.engine.setup import Assembly, load_folder
 from zoo_cli.export import to_onnx
-from zoo_cli.export.parity import Comparison, compare
+from zoo_cli.export.decoder import DecoderGraph
+from zoo_cli.export.encoder import EncoderGraph
+from zoo_cli.export.receipt import latency, receipt_page, sizes
 from zoo_cli.export.to_openvino import to_openvino
-from zoo_cli.export.trace import save_paddle
 from zoo_cli.recipe.schema import ExportSection
 from zoo_cli.runtime.backends import BACKENDS, Backend
-from zoo_cli.runtime.golden import GOLDEN_REQUESTS, RECEIPT, differing, read_golden, write_golden
-from zoo_cli.runtime.pipeline import Pipeline, Runner
+from zoo_cli.runtime.decoder import DECODER
+from zoo_cli.runtime.golden import GOLDEN_REQUESTS, RECEIPT, RECEIPT_PAGE, differing, read_golden, write_golden
+from zoo_cli.tasks.generative import GenerativeTask
 
 BUNDLE, REJECTED, NEW = "bundle", "rejected", "bundle.new"
 # What is not part of a model but of the run that made it.
-_NOT_CARRIED = {MANIFEST, RECEIPT, "RECEIPT.md", GOLDEN_REQUESTS}
+_NOT_CARRIED = {MANIFEST, RECEIPT, RECEIPT_PAGE, GOLDEN_REQUESTS, DECODER}
 
 
 def export(
-    source: Path, folder: Path, options: ExportSection, requests: Sequence[Any], force: bool = False
+    source: Path,
+    folder: Path,
+    options: ExportSection,
+    requests: Sequence[Any],
+    force: bool = False,
+    about: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write a bundle and prove it.
 
@@ -50,13 +58,14 @@ def export(
         options: the recipe's `export` section.
         requests: what to ask all back ends; their answers must be the same.
         force: replace a bundle that is there.
+        about: where the model comes from, see `zoo_cli.export.receipt.provenance`.
 
     Returns:
         The receipt, with the path of the bundle.
 
     Raises:
-        GateError: a back end computes something else (`export-parity`) or answers differently (`export-answers`); the
-            bundle is in `rejected/`.
+        GateError: a back end computes something else, or answers differently (`export-parity`); the bundle is in
+            `rejected/`.
         ArtifactError: the model folder cannot be read.
         PlatformError: the conversion to ONNX failed.
         UsageError: there is a bundle already.
@@ -66,22 +75,35 @@ def export(
     failures: list[str] = []
     with atomic_folder(folder / NEW) as partial:
         carry(source, partial)
-        graph_report = _write_graphs(assembly, partial, options)
+        graph = DecoderGraph(assembly) if isinstance(assembly.task, GenerativeTask) else EncoderGraph(assembly)
+        graph_report = _write_graphs(graph, partial, options)
+        receipt = _receipt(assembly, source, partial, options, about or {})
         backends: dict[str, Backend] = {name: BACKENDS[name](partial) for name in options.backends}
-        comparisons = _compare(assembly, backends)
-        worst = {name: max(c.difference for c in comparisons if c.backend == name) for name in backends}
-        for name, difference in worst.items():
-            if not difference <= options.tolerance:
-                failures.append(f"{name} differs by {difference:.2g}")
-        answers = write_golden(partial, Pipeline(assembly.task, Predictor(assembly.model, assembly.task)), requests)
-        for name, backend in backends.items():
-            pipeline = Pipeline(assembly.task, Runner(assembly.task, _named(assembly, backend)))
-            wrong = differing(pipeline, read_golden(partial), options.tolerance)
-            if wrong:
-                failures.append(f"{name} answers {len(wrong)} of {answers} requests differently")
-        receipt = _receipt(assembly, source, partial, options, graph_report, comparisons, answers, failures)
+        comparisons = graph.compare(backends)
+        for name in backends:
+            # A NaN must not get lost, as it would in Python's `max`.
+            worst = np.max([each.difference for each in comparisons if each.backend == name])
+            if not worst <= options.tolerance:
+                failures.append(f"{name} differs by {worst:.2g}")
+        answers = write_golden(partial, graph.pipeline(), requests)
+        golden = read_golden(partial)
+        wrong = {
+            name: len(differing(graph.pipeline(backend), golden, options.tolerance))
+            for name, backend in backends.items()
+        }
+        failures += [
+            f"{name} answers {count} of {answers} requests differently" for name, count in wrong.items() if count
+        ]
+        receipt |= {
+            "onnx_passes": graph_report,
+            "parity": [comparison.as_dict() for comparison in comparisons],
+            "golden_requests": answers,
+            "golden_differences": wrong,
+            "latency": latency(graph.calls(backends)),
+            "failures": failures,
+        }
         write_json(partial / RECEIPT, receipt)
-        write_text(partial / "RECEIPT.md", receipt_page(receipt))
+        write_text(partial / RECEIPT_PAGE, receipt_page(receipt))
         write_manifest(partial)
     place = settle(folder, bool(failures))
     if failures:
@@ -126,17 +148,15 @@ def carry(source: Path, partial: Path, without: Collection[str] = ()) -> None:
             shutil.copyfile(entry, partial / entry.name)
 
 
-def _write_graphs(assembly: Assembly, partial: Path, options: ExportSection) -> dict[str, int]:
-    task = assembly.task
-    paddle_folder = partial / "paddle"
-    paddle_folder.mkdir()
-    states = assembly.model.config.state_shapes
-    save_paddle(assembly.model, task.graph_inputs, task.output_names, paddle_folder, states)
+def _write_graphs(graph: EncoderGraph | DecoderGraph, partial: Path, options: ExportSection) -> dict[str, int]:
+    """Write the graphs of all back ends; return what the ONNX passes did."""
+    (partial / "paddle").mkdir()
+    graph.save(partial)
     report: dict[str, int] = {}
     if {"onnx", "openvino"} & set(options.backends):
         target = partial / "onnx" / "fp32" / "model.onnx"
         target.parent.mkdir(parents=True)
-        report = to_onnx.convert(paddle_folder, target, task.output_names, task.sequence_outputs)
+        report = to_onnx.convert(partial / "paddle", target, graph.output_names, graph.axes)
         if "openvino" in options.backends:
             to_openvino(target, partial / "openvino" / "fp32")
     for name in {"onnx", "paddle"} - set(options.backends):
@@ -144,40 +164,10 @@ def _write_graphs(assembly: Assembly, partial: Path, options: ExportSection) -> 
     return report
 
 
-def _named(assembly: Assembly, backend: Backend) -> Any:
-    names = assembly.task.output_names
-    return lambda batch: dict(zip(names, backend(batch), strict=True))
-
-
-def _compare(assembly: Assembly, backends: dict[str, Backend]) -> list[Comparison]:
-    task, config = assembly.task, assembly.model.config
-    assembly.model.eval()
-
-    def reference(inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
-        with paddle.no_grad():
-            result = assembly.model(**{name: paddle.to_tensor(array) for name, array in inputs.items()})
-        return [getattr(result, name).numpy() for name in task.output_names]
-
-    max_length = min(getattr(task.options, "max_length", 512), config.max_position_embeddings)
-    sizes = config.vocab_size, max_length, config.state_shapes
-    return list(compare(reference, dict(backends), task.graph_inputs, *sizes))
-
-
 def _receipt(
-    assembly: Assembly,
-    source: Path,
-    partial: Path,
-    options: ExportSection,
-    graph_report: dict[str, int],
-    comparisons: list[Comparison],
-    answers: int,
-    failures: list[str],
+    assembly: Assembly, source: Path, partial: Path, options: ExportSection, about: Mapping[str, Any]
 ) -> dict[str, Any]:
-    sizes = {
-        str(path.relative_to(partial)): path.stat().st_size
-        for path in sorted(partial.rglob("*"))
-        if path.suffix in (".onnx", ".bin", ".pdiparams", ".safetensors")
-    }
+    """What is known before anything is measured."""
     return {
         "format": 1,
         "zoo": __version__,
@@ -188,33 +178,7 @@ def _receipt(
         "task": assembly.task.name,
         "backends": list(options.backends),
         "tolerance": options.tolerance,
-        "onnx_passes": graph_report,
-        "parity": [comparison.as_dict() for comparison in comparisons],
-        "golden_requests": answers,
-        "bytes": sizes,
-        "failures": failures,
+        "threads": owned_cores(),
+        **about,
+        "bytes": sizes(partial),
     }
-
-
-def receipt_page(receipt: dict[str, Any]) -> str:
-    """The receipt as Markdown."""
-    lines = [
-        f"# {receipt['architecture']} for {receipt['task']}",
-        "",
-        f"Exported by zoo {receipt['zoo']} with PaddlePaddle {receipt['paddle']}.",
-        "",
-        "| back end | batch | length | largest difference |",
-        "|---|---|---|---|",
-    ]
-    lines += [f"| {c['backend']} | {c['batch']} | {c['length']} | {c['difference']:.2g} |" for c in receipt["parity"]]
-    lines += [
-        "",
-        f"All back ends may differ from the model by {receipt['tolerance']:g}; {receipt['golden_requests']} requests were answered alike"
-        if not receipt["failures"]
-        else "Refused: " + "; ".join(receipt["failures"]),
-        "",
-        "| file | megabytes |",
-        "|---|---|",
-    ]
-    lines += [f"| {name} | {size / 1e6:.1f} |" for name, size in receipt["bytes"].items()]
-    return "\n".join(lines) + "\n"

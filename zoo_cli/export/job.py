@@ -8,6 +8,7 @@ from typing import Any
 
 from zoo_cli.engine.setup import load_folder, read_parts
 from zoo_cli.export.bundle import export
+from zoo_cli.export.receipt import provenance
 from zoo_cli.recipe.loading import LoadedRecipe
 
 
@@ -27,4 +28,4 @@ def export_recipe(loaded: LoadedRecipe, source: Path, folder: Path, force: bool 
     examples = read_parts(loaded.recipe.data, loaded.recipe.train.seed, ("dev",)).get("dev", [])
     task = load_folder(source).task
     requests = [task.request_of(example) for example in islice(task.adapt(examples, False), options.golden_requests)]
-    return export(source, folder, options, requests, force)
+    return export(source, folder, options, requests, force, provenance(loaded, source))

@@ -8,11 +8,13 @@ padding row becomes a product of the table with a table of ones and zeros, which
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, numpy_helper
+
+from zoo_cli.tasks.base import Axes
 
 _ELEMENTWISE: dict[str, np.ufunc] = {"Add": np.add, "Mul": np.multiply}
 
@@ -177,7 +179,7 @@ def _set_initializers(model: onnx.ModelProto, kept: Sequence[TensorProto]) -> No
 
 
 def name_outputs(model: onnx.ModelProto, names: Sequence[str]) -> None:
-    """Give the outputs the task's names; one that is an input, too, is called `next_...`, and has that input's shape."""
+    """Give the outputs the task's names; one that is an input, too, is called `next_...` and has that input's shape."""
     inputs = {value.name: value for value in model.graph.input}
     for value, name in zip(model.graph.output, names, strict=True):
         if name in inputs:
@@ -193,20 +195,26 @@ def name_outputs(model: onnx.ModelProto, names: Sequence[str]) -> None:
         value.name = renamed[value.name]
 
 
-def name_axes(model: onnx.ModelProto, sequence_outputs: frozenset[str]) -> None:
-    """Name the dynamic axes `batch` and `length`, the same for all inputs, and those of the outputs accordingly."""
+def name_axes(model: onnx.ModelProto, axes: Mapping[str, Axes]) -> None:
+    """Name the dynamic axes of inputs and outputs: `batch`, and behind it those of `axes` (see `tidy`)."""
     for value in [*model.graph.input, *model.graph.output]:
-        axes = value.type.tensor_type.shape.dim
-        is_sequence = value.name in sequence_outputs or value in list(model.graph.input)
-        for index, axis in enumerate(axes):
-            if index == 0:
-                axis.dim_param = "batch"
-            elif index == 1 and is_sequence and axis.dim_value <= 0:  # states have a fixed size
-                axis.dim_param = "length"
+        names = ("batch", *axes.get(value.name, ()))
+        for dimension, name in zip(value.type.tensor_type.shape.dim, names, strict=False):
+            if isinstance(name, str):
+                dimension.dim_param = name
 
 
-def tidy(model: onnx.ModelProto, output_names: Sequence[str], sequence_outputs: frozenset[str]) -> dict[str, int]:
-    """Run all passes in place and check the result; return what each did."""
+def tidy(model: onnx.ModelProto, output_names: Sequence[str], axes: Mapping[str, Axes]) -> dict[str, int]:
+    """Run all passes in place and check the result.
+
+    Args:
+        model: the graph.
+        output_names: names of the outputs, in the graph's order.
+        axes: input or output -> names of its axes behind the batch, e.g. ``("length",)``; numbers are passed over.
+
+    Returns:
+        What each pass did.
+    """
     report = {
         "hoisted_constants": hoist_constants(model),
         "dropped_identities": drop_identities(model),
@@ -217,6 +225,6 @@ def tidy(model: onnx.ModelProto, output_names: Sequence[str], sequence_outputs: 
         "unused_initializers": drop_unused_initializers(model),
     }
     name_outputs(model, output_names)
-    name_axes(model, sequence_outputs)
+    name_axes(model, axes)
     onnx.checker.check_model(model)
     return report

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from zoo_cli.tasks.base import Task
+
 Arrays = dict[str, np.ndarray]
 Compute = Callable[[Arrays], Sequence[np.ndarray]]
 
@@ -23,7 +25,7 @@ class Comparison:
         backend: name of the back end.
         batch: sequences.
         length: tokens of the longest.
-        difference: largest absolute difference of any output.
+        difference: largest absolute difference of any output; infinite where shapes differ.
     """
 
     backend: str
@@ -41,61 +43,70 @@ def shapes(max_length: int) -> list[tuple[int, int]]:
     return [(batch, length) for batch in BATCHES for length in lengths]
 
 
-def random_batch(
-    input_names: Sequence[str],
-    vocab_size: int,
-    batch: int,
-    length: int,
-    seed: int,
-    state_shapes: Mapping[str, tuple[int, ...]] | None = None,
-) -> Arrays:
-    """Inputs with ragged padding: the first row is full, the others end earlier.
+def random_batch(task: Task[Any], vocab_size: int, batch: int, length: int, seed: int) -> Arrays:
+    """Inputs of a task's model with ragged padding: the first text is full, the others end earlier.
+
+    Axes that are neither the batch nor the length, such as choices, get two to four places. Integers whose name says
+    nothing else are places in the text.
 
     Args:
-        input_names: of `input_ids`, `token_type_ids`, `attention_mask`, `position_ids` and the states.
+        task: says which inputs there are (`Task.input_axes`).
         vocab_size: ids are below it.
-        batch: rows B.
-        length: tokens S of the first row.
-        seed: of the random ids.
-        state_shapes: float inputs -> shape without the batch axis.
+        batch: texts B.
+        length: tokens S of the first text.
+        seed: of the random numbers.
     """
     generator = np.random.default_rng(seed)
-    ends = np.maximum(1, length - np.arange(batch) * length // (2 * batch))[:, None]  # [B, 1]
-    places = np.arange(length)[None, :]  # [1, S]
-    inside = places < ends
-    made = {
-        "input_ids": np.where(inside, generator.integers(1, vocab_size, (batch, length)), 0),
-        "token_type_ids": ((places >= ends // 2) & inside).astype(np.int64),
-        "attention_mask": inside.astype(np.int64),
-        "position_ids": np.broadcast_to(places, (batch, length)).copy(),
-    }
-    states = state_shapes or {}
-    return {
-        name: generator.normal(size=(batch, *states[name])).astype(np.float32)
-        if name in states
-        else made[name].astype(np.int64)
-        for name in input_names
-    }
+    sizes = {"length": length, "choices": 2 + seed % 3}
+    ends = np.maximum(1, length - np.arange(batch) * length // (2 * batch))  # [B]
+    made = {}
+    for name, axes in task.input_axes().items():
+        shape = (batch, *(sizes[axis] if isinstance(axis, str) else axis for axis in axes))
+        if name in task.states:
+            made[name] = generator.normal(size=shape).astype(np.float32)
+            continue
+        end = ends.reshape(-1, *[1] * len(axes))
+        places = np.broadcast_to(np.arange(length), shape) if "length" in axes else np.zeros(shape, np.int64)
+        inside = places < end
+        if name == "input_ids":
+            value = np.where(inside, generator.integers(1, vocab_size, shape), task.padding.get(name, 0))
+        elif name == "token_type_ids":
+            value = (places >= end // 2) & inside
+        elif name == "attention_mask":
+            # A mask of pairs of tokens hides some of them; every token sees itself.
+            sees = (generator.random(shape) < 0.8) | np.eye(length, dtype=bool) if axes.count("length") == 2 else True
+            value = inside & sees
+        elif name == "position_ids":
+            value = places
+        else:
+            value = generator.integers(0, end, shape)
+        made[name] = np.ascontiguousarray(value, np.int64)
+    return made
+
+
+def largest_difference(expected: Sequence[np.ndarray], found: Sequence[np.ndarray]) -> float:
+    """Largest absolute difference of any two numbers: infinite if shapes differ, NaN if there is a NaN."""
+    differences = [
+        np.abs(one - other).max(initial=0.0) if one.shape == other.shape else np.inf
+        for one, other in zip(expected, found, strict=True)
+    ]
+    return float(np.max(differences))
 
 
 def compare(
-    reference: Compute,
-    backends: dict[str, Compute],
-    input_names: Sequence[str],
-    vocab_size: int,
-    max_length: int,
-    state_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    reference: Compute, backends: Mapping[str, Compute], task: Task[Any], vocab_size: int, max_length: int
 ) -> Iterator[Comparison]:
-    """Run the model and every back end on the same random inputs of each shape."""
+    """Run the model and every back end on the same random inputs of each shape.
+
+    Args:
+        reference: the model.
+        backends: by name.
+        task: of the model.
+        vocab_size: ids are below it.
+        max_length: tokens of the longest text.
+    """
     for number, (batch, length) in enumerate(shapes(max_length)):
-        inputs = random_batch(input_names, vocab_size, batch, length, number, state_shapes)
+        inputs = random_batch(task, vocab_size, batch, length, number)
         expected = reference(inputs)
         for name, compute in backends.items():
-            found = compute(inputs)
-            difference = max(
-                float(np.abs(np.asarray(a) - np.asarray(b)).max(initial=0.0))
-                if np.shape(a) == np.shape(b)
-                else float("inf")
-                for a, b in zip(expected, found, strict=True)
-            )
-            yield Comparison(name, batch, length, difference)
+            yield Comparison(name, batch, length, largest_difference(expected, compute(inputs)))

@@ -1,7 +1,7 @@
 """Paddle graph to ONNX, converted in a process of its own.
 
-Some faults of paddle2onnx abort the process, and with its default settings it installs packages at run time; both are kept
-away from the caller.
+Some faults of paddle2onnx abort the process, and with its default settings it installs packages at run time; both are
+kept away from the caller.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import onnx
@@ -17,6 +17,7 @@ import onnx
 from zoo_cli.base.errors import PlatformError
 from zoo_cli.base.files import atomic_file
 from zoo_cli.export.onnx_graph import tidy
+from zoo_cli.tasks.base import Axes
 
 OPSET = 17
 
@@ -28,16 +29,14 @@ paddle2onnx.export(graph, weights, target, opset_version=int(opset), optimize_to
 """
 
 
-def convert(
-    paddle_folder: Path, target: Path, output_names: Sequence[str], sequence_outputs: frozenset[str]
-) -> dict[str, int]:
+def convert(paddle_folder: Path, target: Path, output_names: Sequence[str], axes: Mapping[str, Axes]) -> dict[str, int]:
     """Convert `inference.json` and `inference.pdiparams` to one ONNX file.
 
     Args:
         paddle_folder: holds the Paddle graph.
         target: file to write.
         output_names: names of the outputs, in the graph's order.
-        sequence_outputs: those whose second axis is the length.
+        axes: names of the axes of inputs and outputs, see `zoo_cli.export.onnx_graph.tidy`.
 
     Returns:
         What the graph passes did (`zoo_cli.export.onnx_graph.tidy`).
@@ -59,7 +58,7 @@ def convert(
                 reason=last.strip(),
             )
         model = onnx.load(str(raw))
-    report = tidy(model, output_names, sequence_outputs)
+    report = tidy(model, output_names, axes)
     with atomic_file(target) as partial:
         onnx.save(model, str(partial))
     return report

@@ -39,7 +39,7 @@ BOOKKEEPING = "StructuredToParameterName@@"
 
 def huggingface_layout(spec: FamilySpec) -> HuggingFaceLayout | None:
     """The family's layout at Hugging Face, or None where it has no twin there."""
-    return resolve(spec.config.huggingface) if spec.config.huggingface else None  # type: ignore[attr-defined]
+    return resolve(spec.config.huggingface) if spec.config.huggingface else None
 
 
 def find_layout(folder: Path) -> Layout:

@@ -128,6 +128,11 @@ class ModelConfig(BaseModel):
         return self.architectures[0] if self.architectures else None
 
     @property
+    def longest_text(self) -> int:
+        """Tokens that the model reads at once at most."""
+        return self.max_position_embeddings
+
+    @property
     def norm_epsilon(self) -> float:
         """Epsilon of the LayerNorms really in effect: PaddlePaddle's default unless the family says otherwise."""
         return 1e-5

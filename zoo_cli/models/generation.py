@@ -16,13 +16,12 @@ from pydantic import ValidationError
 
 from zoo_cli.base.errors import UsageError
 from zoo_cli.decoding import engine
-from zoo_cli.decoding.arrays import join_results, split_prompts
+from zoo_cli.decoding.arrays import join_results, split_prompts, stack_prompts
 from zoo_cli.decoding.engine import Prompt, Request
 from zoo_cli.decoding.options import GenerationOptions
 from zoo_cli.decoding.processors import TokenLogits
 from zoo_cli.models.cache import DecodingCache
 from zoo_cli.models.language_model import LanguageModel
-from zoo_cli.models.layers import HIDDEN
 from zoo_cli.models.outputs import Cache, Tensor
 from zoo_cli.models.single_token import SingleTokenStack
 
@@ -52,19 +51,8 @@ class RunningBatch:
 
     @paddle.no_grad()
     def prefill(self, prompts: Sequence[Prompt]) -> np.ndarray:
-        lengths = np.array([len(prompt["input_ids"]) for prompt in prompts])
-        count, width = len(prompts), int(lengths.max())
-        inputs = {
-            "input_ids": np.zeros((count, width), dtype=np.int64),
-            "position_ids": np.zeros((count, width), dtype=np.int64),
-            **{name: np.full((count, width), value) for name, value in self._model.token_inputs.items()},
-        }
-        for row, (prompt, length) in enumerate(zip(prompts, lengths, strict=True)):
-            inputs["position_ids"][row, :length] = np.arange(length)
-            for name, values in inputs.items():
-                if name in prompt:
-                    values[row, :length] = prompt[name]
-        mask = _prompt_mask(prompts, lengths)
+        inputs, mask, lengths = stack_prompts(prompts, self._model.token_inputs)
+        count, width = inputs["input_ids"].shape
         output = self._backbone(**_tensors(inputs), attention_mask=paddle.to_tensor(mask), use_cache=True)
         ends = lengths - 1
         visible = mask if mask.ndim == 2 else mask[np.arange(count), 0, ends]
@@ -102,19 +90,6 @@ def _tensors(inputs: dict[str, np.ndarray]) -> dict[str, Tensor]:
     """Inputs of the model; roles are left out where nobody has one."""
     given = {name: values for name, values in inputs.items() if name != "role_ids" or (values >= 0).any()}
     return {name: paddle.to_tensor(values) for name, values in given.items()}
-
-
-def _prompt_mask(prompts: Sequence[Prompt], lengths: np.ndarray) -> np.ndarray:
-    """What prompts padded on the right see, as booleans: [m, S], or [m, 1, S, S] where a prompt has its own mask."""
-    inside = np.arange(lengths.max()) < lengths[:, None]  # [m, S]
-    if not any("attention_mask" in prompt for prompt in prompts):
-        return inside
-    mask = np.repeat(inside[:, None, None, :], inside.shape[1], axis=2)
-    for row, (prompt, length) in enumerate(zip(prompts, lengths, strict=True)):
-        if "attention_mask" in prompt:
-            own = prompt["attention_mask"]
-            mask[row, 0, :length, :length] = own > HIDDEN / 2 if own.dtype.kind == "f" else own != 0
-    return mask
 
 
 def generate(

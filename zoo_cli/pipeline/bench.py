@@ -11,9 +11,10 @@ import multiprocessing
 import resource
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,10 @@ import numpy as np
 
 from zoo_cli.base.errors import UsageError, ZooError
 from zoo_cli.base.files import verify_manifest
+from zoo_cli.export.parity import random_batch
 from zoo_cli.runtime.backends import graphs
-from zoo_cli.runtime.golden import read_golden
-from zoo_cli.runtime.loading import open_bundle
-from zoo_cli.tasks.base import Task
+from zoo_cli.runtime.loading import Bundle, open_bundle
+from zoo_cli.tasks.generative import GenerativeTask
 
 _WARM_UP = 2
 _LEAST_SECONDS = 0.02
@@ -79,7 +80,7 @@ def contestants(
 
 
 def bench(runners: Sequence[Contestant], batches: Sequence[int], lengths: Sequence[int], rounds: int) -> dict[str, Any]:
-    """Measure graphs on every batch size and length, with the ids of a golden request.
+    """Measure graphs on every batch size and length, with random ids.
 
     Args:
         runners: what to measure.
@@ -168,7 +169,6 @@ def _serve(pipe: Connection, each: Contestant) -> None:
     try:
         before = _resident()
         bundle = open_bundle(each.bundle, each.backend, each.precision, each.threads)
-        request = read_golden(each.bundle)[0][0]
         pipe.send(_resident() - before)
     except ZooError as error:
         pipe.send(error)
@@ -182,15 +182,15 @@ def _serve(pipe: Connection, each: Contestant) -> None:
         if question == "memory":
             pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000)
             continue
-        batch = _inputs(bundle.task, request, *question)
+        call = _call(bundle, *question)
         if question not in warm:
             warm.add(question)
             for _ in range(_WARM_UP):
-                bundle.backend(batch)
+                call()
         calls: list[tuple[float, float]] = []
         while not calls or (sum(wall for wall, _ in calls) < _LEAST_SECONDS and len(calls) < _MOST_CALLS):
             wall, cpu = time.perf_counter(), time.process_time()
-            bundle.backend(batch)
+            call()
             calls.append((time.perf_counter() - wall, time.process_time() - cpu))
         pipe.send(calls)
 
@@ -201,17 +201,16 @@ def _resident() -> float:
     return pages * resource.getpagesize() / 1e6
 
 
-def _inputs(task: Task[Any], request: Any, batch: int, length: int) -> dict[str, np.ndarray]:
-    """A batch without padding: what the model reads first for a request, repeated or cut to a length."""
-    feature = next(task.steps(task.request(request)))[0]
-    made = {}
-    for name in task.inputs:
-        value = feature[name]
-        if name in task.fixed or value.ndim == 0:
-            made[name] = np.minimum(value, length - 1)  # places in the text stay inside of it
-        elif name in task.square:
-            made[name] = np.resize(value, (*value.shape[:-2], length, length))
-        else:
-            made[name] = np.stack([np.resize(row, length) for row in value.reshape(-1, value.shape[-1])])
-            made[name] = made[name].reshape(*value.shape[:-1], length)
-    return task.stack([made] * batch)
+def _call(bundle: Bundle, size: int, length: int) -> Callable[[], Any]:
+    """What to measure: one forward pass; of a model that generates texts the reading of prompts."""
+    vocabulary = len(bundle.task.tokenizer)
+    if isinstance(bundle.task, GenerativeTask):
+        prompts = [{"input_ids": np.random.default_rng(0).integers(1, vocabulary, length)}] * size
+        model = bundle.decoder()
+
+        def read() -> None:
+            model.prefill(prompts)
+            model.select(np.zeros(0, np.int64))
+
+        return read
+    return partial(bundle.backend, random_batch(bundle.task, vocabulary, size, length, seed=0))

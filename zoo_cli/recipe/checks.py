@@ -57,12 +57,14 @@ def _trainings(recipe: Recipe) -> Iterator[tuple[Path, TrainSection]]:
     if recipe.distill is not None:
         for name, stage in recipe.distill.stages.items():
             yield ("distill", "stages", name, "train"), stage.training(recipe.train)
+    if recipe.prune is not None:
+        yield ("prune", "stage", "train"), recipe.prune.stage.training(recipe.train)
 
 
 @rule
 def family_has_task(recipe: Recipe, task: Any, layered: Layered) -> Iterator[tuple[Path, UsageError]]:
     """The family has a class for the task."""
-    for path, section in _models(recipe):
+    for path, section in _models(recipe) if recipe.task else ():
         spec = registry.family(section.family)
         if recipe.task["name"] not in spec.tasks:
             yield (
@@ -76,6 +78,49 @@ def family_has_task(recipe: Recipe, task: Any, layered: Layered) -> Iterator[tup
                     tasks=", ".join(spec.tasks),
                 ),
             )
+
+
+@rule
+def family_has_objective(recipe: Recipe, task: Any, layered: Layered) -> Iterator[tuple[Path, UsageError]]:
+    """The family has a class for what pretraining is to learn."""
+    if recipe.pretrain is None:
+        return
+    spec, objective, pair = registry.family(recipe.model.family), recipe.pretrain.objective, recipe.pretrain.pair
+    if (objective if pair == "none" else pair) not in spec.objectives:
+        yield (
+            ("pretrain", "objective" if objective not in spec.objectives else "pair"),
+            UsageError(
+                "objective-of-family",
+                "family {family!r} has no model for {objective!r}",
+                fix="it has: {objectives}" if spec.objectives else None,
+                family=spec.name,
+                objective=objective if pair == "none" else pair,
+                objectives=", ".join(spec.objectives),
+            ),
+        )
+
+
+@rule
+def pretraining_stands_alone(recipe: Recipe, task: Any, layered: Layered) -> Iterator[tuple[Path, UsageError]]:
+    """A recipe that pretrains has no task and no labelled data, since its `train` section is that of pretraining."""
+    if recipe.pretrain is None:
+        return
+    if recipe.task:
+        yield (
+            ("task",),
+            UsageError(
+                "two-trainings",
+                "task and pretrain are both given",
+                fix="pretrain in a recipe of its own, and name its folder in model.init of this one",
+            ),
+        )
+    if recipe.data.train or recipe.data.dev or recipe.data.test:
+        yield (
+            ("data",),
+            UsageError(
+                "no-labelled-data", "pretraining reads no labelled data", fix="name the text in pretrain.corpora"
+            ),
+        )
 
 
 @rule
@@ -115,7 +160,7 @@ def scratch_has_vocabulary(recipe: Recipe, task: Any, layered: Layered) -> Itera
 def heads_divide_width(recipe: Recipe, task: Any, layered: Layered) -> Iterator[tuple[Path, UsageError]]:
     """`num_attention_heads` divides `hidden_size`, unless `head_dim` says how wide a head is."""
     for path, section in _models(recipe):
-        fields = registry.family(section.family).config.model_fields  # type: ignore[attr-defined]
+        fields = registry.family(section.family).config.model_fields
         width, heads, own_width = (
             section.config.get(key, fields[key].default) for key in ("hidden_size", "num_attention_heads", "head_dim")
         )
@@ -128,16 +173,18 @@ def heads_divide_width(recipe: Recipe, task: Any, layered: Layered) -> Iterator[
 
 @rule
 def length_fits_positions(recipe: Recipe, task: Any, layered: Layered) -> Iterator[tuple[Path, UsageError]]:
-    """`task.max_length` is not above `max_position_embeddings`."""
-    length = getattr(task, "max_length", None)
+    """`max_length` of the task or of pretraining is not above `max_position_embeddings`."""
+    key = "pretrain" if recipe.pretrain is not None else "task"
+    length = getattr(recipe.pretrain or task, "max_length", None)
     for path, section in _models(recipe):
         positions = section.config.get("max_position_embeddings")
         if isinstance(positions, int) and isinstance(length, int) and length > positions:
             yield (
-                ("task", "max_length"),
+                (key, "max_length"),
                 UsageError(
                     "too-long",
-                    "task.max_length {length} is more than the {positions} positions of {model}",
+                    "{key}.max_length {length} is more than the {positions} positions of {model}",
+                    key=key,
                     length=length,
                     positions=positions,
                     model=".".join(map(str, path)),
@@ -148,6 +195,8 @@ def length_fits_positions(recipe: Recipe, task: Any, layered: Layered) -> Iterat
 @rule
 def format_suits_task(recipe: Recipe, task: Any, layered: Layered) -> Iterator[tuple[Path, UsageError]]:
     """The data format holds examples of the task."""
+    if not recipe.task:
+        return
     formats = registry.task(recipe.task["name"]).formats
     if recipe.data.format is not None and recipe.data.format not in formats:
         yield (
@@ -229,14 +278,14 @@ def learning_rate_falls(recipe: Recipe, task: Any, layered: Layered) -> Iterator
 @rule
 def matches_fit_models(recipe: Recipe, task: Any, layered: Layered) -> Iterator[tuple[Path, UsageError]]:
     """Stages of distillation have something to learn that both models have."""
-    if recipe.distill is not None:
+    if recipe.distill is not None or recipe.prune is not None:
         yield from registry.resolve(DISTILLATION)(recipe)
 
 
 @rule
 def share_can_be_measured(recipe: Recipe, task: Any, layered: Layered) -> Iterator[tuple[Path, UsageError]]:
     """A share of the teacher's score needs a development set."""
-    if recipe.distill is not None and recipe.gates.teacher_share is not None:
+    if (recipe.distill is not None or recipe.prune is not None) and recipe.gates.teacher_share is not None:
         if not recipe.data.dev and not recipe.data.dev_fraction:
             yield (
                 ("gates", "teacher_share"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,13 @@ from zoo_cli.base.resources import resource_folder
 from zoo_cli.recipe.checks import run_checks
 from zoo_cli.recipe.layers import MODELS, Layered, value_at
 from zoo_cli.recipe.overrides import parse_override
-from zoo_cli.recipe.schema import Recipe
+from zoo_cli.recipe.schema import PretrainSection, Recipe
 from zoo_cli.recipe.validation import Problem, validate
 from zoo_cli.recipe.yaml12 import Document, parse
 
 SCRATCH = "scratch"
+PRETRAINING = "pretraining"
+"""Stands for the name of the task in recipes that pretrain."""
 
 
 @dataclass
@@ -33,7 +36,7 @@ class LoadedRecipe:
         name: ``family/name`` as in `zoo recipes list`, or the stem of the user's file.
         path: the file.
         recipe: the sections.
-        task: options of the task, of the class that its `TaskSpec` names.
+        task: options of the task, of the class that its `TaskSpec` names; none where the recipe pretrains.
         layered: every value with its origin.
         tiny: whether the `tiny` values are laid over it.
     """
@@ -47,7 +50,35 @@ class LoadedRecipe:
 
     @property
     def task_name(self) -> str:
+        """Name of the task.
+
+        Raises:
+            UsageError: the recipe pretrains, and so has none (`no-task`).
+        """
+        if not self.recipe.task:
+            raise UsageError(
+                "no-task",
+                "the recipe {name} has no task",
+                fix="it is for `zoo pretrain`; fine-tune the result with a recipe whose model.init names its folder",
+                name=self.name,
+            )
         return self.recipe.task["name"]
+
+    @property
+    def pretraining(self) -> PretrainSection:
+        """What is learnt from text without labels.
+
+        Raises:
+            UsageError: the recipe is for a task (`no-pretraining`).
+        """
+        if self.recipe.pretrain is None:
+            raise UsageError(
+                "no-pretraining",
+                "the recipe {name} has no pretrain section",
+                fix="`zoo recipes list --task pretraining` shows those that have one",
+                name=self.name,
+            )
+        return self.recipe.pretrain
 
     @property
     def checkpoint(self) -> str | None:
@@ -162,14 +193,54 @@ def _lay_preset(layered: Layered, init: Any, section: tuple[str, ...]) -> str | 
     return document.value["family"]
 
 
+def _lay_folder(layered: Layered, init: Any, section: tuple[str, ...]) -> str | None:
+    """Lay the family of a model folder that a section names; return it, or None where the folder does not tell."""
+    name = folder_architecture(init) if isinstance(init, str) else None
+    if name is None:
+        return None
+    try:
+        family = registry.family_of(name).name
+    except UsageError:
+        return None
+    layered.lay({"family": family}, f"folder {init}", None, section)
+    return family
+
+
+def folder_architecture(init: str) -> str | None:
+    """Class name in the configuration of a model folder, or of the best model of a run folder; None if there is none."""
+    for folder in (Path(init), Path(init) / "best"):
+        for name in ("config.json", "model_config.json"):
+            if not (folder / name).is_file():
+                continue
+            values = read_json(folder / name)
+            while isinstance(values, dict):  # PaddleNLP's older files nest the backbone in the head's `init_args`
+                found = values.get("init_class") or next(iter(values.get("architectures") or ()), None)
+                if isinstance(found, str):
+                    return found
+                values = next(iter(values.get("init_args") or ()), None)
+    return None
+
+
+def _names_weights(parsed: Sequence[tuple[dict[str, Any], Document]], section: tuple[str, ...]) -> bool:
+    """Whether the command line names weights for a model; those of a tiny one bring sizes and vocabulary of their own."""
+    inits = [value_at(tree, *section, "init") for tree, _ in parsed]
+    return any(isinstance(init, str) and not init.startswith(SCRATCH) for init in inits)
+
+
+def _sizes(layered: Layered, section: tuple[str, ...]) -> dict[str, Any]:
+    """Architecture values and vocabulary of a section as they are now."""
+    values = value_at(layered.value, *section) or {}
+    return {key: deepcopy(values[key]) for key in ("config", "vocab") if key in values}
+
+
 def compose(own: Document, parent: Document | None, overrides: Sequence[str], tiny: bool) -> Layered:
     """Lay all layers over one another. The values may still be wrong: `validate` looks at them."""
-    sources = [("extends", parent)] * (parent is not None) + [("recipe", own)]
+    sources = [("recipe", own)] if parent is None else [("extends", parent), ("recipe", own)]
     known = Layered()
     for layer, document in sources:
         known.lay(document.value, layer, document)
     parsed = [parse_override(text, known.value) for text in overrides]
-    task_name = value_at(known.value, "task", "name")
+    task_name = PRETRAINING if "pretrain" in known.value else value_at(known.value, "task", "name")
 
     layered = Layered()
     _lay_task_defaults(layered, task_name, None)
@@ -178,7 +249,8 @@ def compose(own: Document, parent: Document | None, overrides: Sequence[str], ti
         if section == ("model",) or isinstance(value_at(known.value, *section), dict):
             own_inits = [value_at(tree, *section, "init") for tree, _ in parsed] if not tiny else []
             init = next(filter(None, reversed(own_inits)), None) or value_at(known.value, *section, "init")
-            families[section] = _lay_preset(layered, init, section) or value_at(known.value, *section, "family")
+            family = _lay_preset(layered, init, section) or _lay_folder(layered, init, section)
+            families[section] = family or value_at(known.value, *section, "family")
     families = {section: family for section, family in families.items() if family in registry.FAMILIES}
     if tiny:
         # A tiny model is made from scratch: of the checkpoint it keeps the family only.
@@ -189,6 +261,7 @@ def compose(own: Document, parent: Document | None, overrides: Sequence[str], ti
     for layer, document in sources:
         layered.lay({key: value for key, value in document.value.items() if key not in ("tiny", "extends")}, layer, document)
     if tiny:
+        given = {path: _sizes(layered, path) for path in families if _names_weights(parsed, path)}
         for section, family in families.items():
             tiny_config = dict(registry.family(family).tiny)
             if section != ("model",):  # a student is like the tiny teacher, but of one layer
@@ -199,18 +272,43 @@ def compose(own: Document, parent: Document | None, overrides: Sequence[str], ti
             section = document.value.get("tiny")
             if isinstance(section, dict):
                 layered.lay(section, f"{layer} tiny", document, at=("tiny",))
+        for path, sizes in given.items():
+            for key in _sizes(layered, path):
+                del value_at(layered.value, *path)[key]
+                layered.drop((*path, key))
+            layered.lay(sizes, "recipe", None, path)
     for tree, document in parsed:
         layered.lay(tree, "command line", document)
     return layered
 
 
+def _check_frame(document: Document) -> None:
+    """Types of the two keys that are read before the layers are laid.
+
+    Raises:
+        UsageError: one has another type (`wrong-value`).
+    """
+    for key, kind, expected in (("extends", str, "the name of a recipe"), ("tiny", dict, "a mapping")):
+        value = document.value.get(key)
+        if value is not None and not isinstance(value, kind):
+            raise UsageError(
+                "wrong-value",
+                "{key}: expected {expected}, found {value!r}",
+                at=document.place((key,)),
+                key=key,
+                expected=expected,
+                value=value,
+            )
+
+
 def _parent(own: Document, path: Path) -> Document | None:
     name = own.value.get("extends")
-    if not isinstance(name, str):
+    if name is None:
         return None
     sibling = path.parent / name
     parent_path = sibling if sibling.is_file() else find_recipe(name)[1]
     parent = read_document(parent_path)
+    _check_frame(parent)
     if "extends" in parent.value:
         raise UsageError(
             "extends-depth",
@@ -235,6 +333,7 @@ def load_recipe(name: str, overrides: Sequence[str] = (), tiny: bool = False) ->
     """
     full_name, path = find_recipe(name)
     own = read_document(path)
+    _check_frame(own)
     parent = _parent(own, path)
     result: LoadedRecipe | None = None
     problems: list[Problem] = []

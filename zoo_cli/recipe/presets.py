@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 FileName = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
 Url = Annotated[str, Field(pattern=r"^https://\S+$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+Kind = TypeVar("Kind", bound=Section)
 
 FileProgress = Callable[[str, int, int | None], None]
 """Called with a file name, the bytes that are there and the bytes that there will be, if known."""
@@ -136,17 +138,30 @@ def load_preset(name: str) -> Preset:
             name=name,
             near=" or ".join(near),
         )
-    path = _preset_files()[name]
+    return read_configuration(_preset_files()[name], Preset, "bad-preset")
+
+
+def read_configuration(path: Path, kind: type[Kind], code: str) -> Kind:
+    """What a shipped YAML file says.
+
+    Args:
+        path: the file.
+        kind: class of what it describes.
+        code: of the errors.
+
+    Raises:
+        UsageError: the file is wrong, with the line of each fault.
+    """
     document = parse(path.read_text(encoding="utf-8"), str(path))
     try:
-        return Preset.model_validate(document.value)
+        return kind.model_validate(document.value)
     except ValidationError as error:
         raise ErrorGroup(
             UsageError(
-                "bad-preset",
+                code,
                 "{key}: {reason}",
                 at=document.place(problem["loc"]),
-                key=".".join(str(part) for part in problem["loc"]) or "preset",
+                key=".".join(str(part) for part in problem["loc"]) or path.stem,
                 reason=problem["msg"],
             )
             for problem in error.errors()
@@ -274,15 +289,16 @@ class CacheEntry:
     """Something in the cache.
 
     Args:
-        kind: `weights` (a model folder) or `download` (a file that is not finished).
-        name: name of the checkpoint, or of the file.
+        kind: `weights` (a model folder), `dataset` (what was published of a data set) or `download` (a file that is not
+            finished).
+        name: name of the checkpoint or data set, or of the file.
         path: where it is.
         size: bytes.
         complete: whether it can be used.
         used: when it was last fetched or written, in seconds since 1970.
     """
 
-    kind: Literal["weights", "download"]
+    kind: Literal["weights", "dataset", "download"]
     name: str
     path: Path
     size: int
@@ -299,12 +315,29 @@ def _weights_entry(folder: Path) -> CacheEntry:
     return CacheEntry("weights", name, folder, sum(path.stat().st_size for path in files), complete, used)
 
 
+def datasets_root() -> Path:
+    """The folder of all that was downloaded of data sets (`zoo_cli.data.datasets`)."""
+    return cache_root() / "datasets"
+
+
+def datasets_lock(name: str) -> Path:
+    """The lock of those who work on what was downloaded of a data set."""
+    return downloads_folder() / f"datasets-{name}.lock"
+
+
+def _dataset_entry(folder: Path) -> CacheEntry:
+    files = [path.stat() for path in folder.iterdir()]
+    used = max((stat.st_mtime for stat in files), default=0.0)
+    return CacheEntry("dataset", folder.name, folder, sum(stat.st_size for stat in files), bool(files), used)
+
+
 def cache_list() -> list[CacheEntry]:
-    """What takes up space in the cache: checkpoints by name, then unfinished downloads."""
+    """What takes up space in the cache: checkpoints by name, data sets by name, then unfinished downloads."""
     folders = sorted({path.parent for path in weights_root().rglob("*") if path.is_file()})
     parts = [(path, path.stat()) for path in sorted(downloads_folder().glob("*.part"))]
     return [
         *(_weights_entry(folder) for folder in folders),
+        *(_dataset_entry(folder) for folder in sorted(datasets_root().glob("*"))),
         *(CacheEntry("download", path.name, path, stat.st_size, False, stat.st_mtime) for path, stat in parts),
     ]
 
@@ -312,11 +345,11 @@ def cache_list() -> list[CacheEntry]:
 def cache_prune(
     names: Iterable[str] = (), *, unused_days: float | None = None, dry_run: bool = False
 ) -> list[CacheEntry]:
-    """Remove checkpoints from the cache.
+    """Remove checkpoints and data sets from the cache; what was unpacked of a data set stays.
 
     Args:
-        names: checkpoints to remove. Without any, whatever is not complete is removed.
-        unused_days: without names, remove also checkpoints not fetched for so many days.
+        names: what to remove. Without any, whatever is not complete is removed.
+        unused_days: without names, remove also what was not fetched for so many days.
         dry_run: only say what would be removed.
 
     Returns:
@@ -352,6 +385,9 @@ def _remove(entry: CacheEntry) -> bool:
     try:
         if entry.kind == "download":
             discard_unfinished(entry.path)
+        elif entry.kind == "dataset":
+            with exclusive(datasets_lock(entry.name), wait=False):
+                shutil.rmtree(entry.path)
         else:
             with exclusive(_lock_file(entry.name), wait=False):
                 (entry.path / MANIFEST).unlink(missing_ok=True)  # first, so that a half-removed folder does not count

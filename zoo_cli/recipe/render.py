@@ -28,7 +28,8 @@ def resolved_tree(loaded: LoadedRecipe) -> dict[str, Any]:
     tree = loaded.recipe.model_dump(mode="json", exclude={"tiny", "extends"})
     if loaded.recipe.distill is not None:
         tree["distill"] = registry.resolve(DISTILLATION)(loaded.recipe)
-    tree["task"] = {"name": loaded.task_name, **loaded.task.model_dump(mode="json")}
+    if loaded.recipe.task:
+        tree["task"] = {"name": loaded.task_name, **loaded.task.model_dump(mode="json")}
     if loaded.recipe.data.format is not None:
         options = registry.resolve(FORMATS)[loaded.recipe.data.format].options
         tree["data"]["options"] = options.model_validate(loaded.recipe.data.options).model_dump(mode="json")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -47,7 +47,7 @@ class DataSection(Section):
     """Test files, for `zoo evaluate`."""
     format: str | None = None
     """How the files are written: bio, bmes, conll, cluener, doccano, label_studio, prompt, csv, tsv, jsonl, squad, c3,
-    chid, choices, cail_scm, utc, cluewsc, cmeee, spo, nlu."""
+    chid, choices, cail_scm, utc, cluewsc, cmeee, spo, nlu, dialogue, kdconv, lccc, documents."""
     options: dict[str, Any] = {}
     """Options of the format, e.g. `columns: {text: sentence, label: label_desc}`."""
     labels: dict[str, str] = {}
@@ -115,6 +115,90 @@ class TrainSection(Section):
     """Seed of weights, order, dropout and sampling."""
 
 
+class MaskingSection(Section):
+    """Which tokens are masked and what stands in their place."""
+
+    masked_lm_prob: Fraction = 0.15
+    """Share of the tokens that is masked."""
+    max_predictions: PositiveInt | None = None
+    """Most tokens that are masked in one text."""
+    whole_word: bool = True
+    """Mask words as a whole; `false` makes each token a word."""
+    independent: bool = False
+    """Draw for each word on its own whether it is masked (ELECTRA, ERNIE-Health) instead of choosing n-grams."""
+    max_ngrams: PositiveInt = 3
+    """Most words that are masked in a row."""
+    favor_longer_ngram: bool = False
+    """Turn the probabilities of the lengths around: of three words 6/11 instead of 2/11."""
+    geometric: bool = False
+    """Draw the number of words from the geometric distribution with p = 0.2, cut at `max_ngrams` (SpanBERT)."""
+    random_from: Literal["vocabulary", "sequence"] = "vocabulary"
+    """Where random tokens come from."""
+    permutation: bool = False
+    """Exchange as many other tokens among each other, which are then guessed too."""
+    style: Literal["bert", "t5"] = "bert"
+    """`bert` replaces 80 % by the mask token and 10 % by random tokens and leaves 10 %; `t5` masks all of them."""
+
+    @model_validator(mode="after")
+    def _check(self) -> MaskingSection:
+        if self.independent and self.permutation:
+            raise ValueError("permutation goes with n-grams, not with independent masking")
+        return self
+
+
+class RawTextSection(Section):
+    """How raw text is written, and how it becomes token ids; for files that are no corpora yet."""
+
+    format: Literal["auto", "text", "jsonl"] = "auto"
+    """`text`, `jsonl` (one object a line), or `auto`: by the file's name."""
+    documents: Literal["blank-line", "line"] = "blank-line"
+    """What ends a document of a text file: a blank line, or each line end."""
+    json_key: str = "text"
+    """Key of the text in JSON lines."""
+    encoding: str = "utf-8"
+    """Encoding of the files."""
+    sentences: Literal["auto", "lines"] = "auto"
+    """Split documents by punctuation and line ends, or at line ends only. The objective `causal` splits none."""
+    segmenter: str | None = None
+    """What finds words, so that they can be masked as a whole: jieba, separated, or package.module:function."""
+
+
+class PretrainSection(Section):
+    """What a model learns from text without labels, and how samples are cut out of it."""
+
+    objective: Literal["mlm", "rtd", "two_views", "causal", "prefix"]
+    """`mlm`: masked language model (BERT, ERNIE). `rtd`: replaced-token detection (ELECTRA). `two_views`: the same with
+    two maskings of each text (ERNIE-Health). `causal`: the next token (GPT). `prefix`: the rest of a text from its
+    beginning, and the masked tokens of that (UNIMO, UnifiedTransformer)."""
+    corpora: Annotated[Paths, Field(min_length=1)]
+    """Corpora that `zoo data corpus build` made, named without endings; files of raw text; folders of either. All of
+    them, or none, may have a weight in front: `0.7 corpora/wiki`."""
+    dev: Paths = []
+    """The same for the development set; by default it is a part of `corpora`."""
+    split: str = "949,50,1"
+    """Weights of the training, development and test part of each corpus."""
+    raw_text: RawTextSection = Field(default_factory=RawTextSection)
+    """How raw text is written, and how it becomes token ids."""
+    max_length: Annotated[int, Field(ge=8)] = 512
+    """Tokens of a sample, special tokens included."""
+    pair: Literal["none", "nsp", "sop"] = "none"
+    """Second objective of `mlm`: next sentence (BERT) or order of sentences (ERNIE)."""
+    short_seq_prob: Fraction = 0.1
+    """Share of samples that are shorter than they could be."""
+    word_marks: Literal["ernie", "health"] = "ernie"
+    """Which ids mark characters that continue a word: those of ERNIE's corpora or of ERNIE-Health's."""
+    masking: MaskingSection = Field(default_factory=MaskingSection)
+    """Which tokens are masked and what stands in their place."""
+    eval_batches: PositiveInt = 10
+    """Batches of the development set that are scored, always the same ones."""
+
+    @model_validator(mode="after")
+    def _check(self) -> PretrainSection:
+        if self.pair != "none" and self.objective != "mlm":
+            raise ValueError(f"pair goes with the objective mlm, not with {self.objective}")
+        return self
+
+
 class StudentSection(Section):
     """The model that learns from another. Its tokenizer and labels are those of the teacher."""
 
@@ -158,7 +242,17 @@ class DistillStage(Section):
     """One training of the student: a named strategy, matches of your own, or both together."""
 
     strategy: (
-        Literal["logits", "uniform", "last", "minilm", "minilmv2", "tinybert-intermediate", "tinybert-prediction"] | None
+        Literal[
+            "logits",
+            "uniform",
+            "last",
+            "minilm",
+            "minilmv2",
+            "tinybert-intermediate",
+            "tinybert-prediction",
+            "dynabert",
+        ]
+        | None
     ) = None
     """A named set of matches; `zoo recipes show --resolved` lists them."""
     temperature: Annotated[float, Field(gt=0)] | None = None
@@ -166,7 +260,8 @@ class DistillStage(Section):
     hard_share: Annotated[float, Field(ge=0, lt=1)] | None = None
     """Share of the loss on the labels beside the teacher's logits (logits, uniform, last); 0 unless given."""
     projection: Literal["linear", "shared"] | None = None
-    """Of the strategies that compare hidden states (uniform, last, tinybert-intermediate); `linear` unless given."""
+    """Of the strategies that compare hidden states (uniform, last, tinybert-intermediate, dynabert); `linear` unless
+    given."""
     teacher_layer: PositiveInt | None = None
     """Layer that the student's last one learns from (minilm, minilmv2); the last one unless given."""
     relation_heads: PositiveInt | None = None
@@ -192,6 +287,28 @@ class DistillSection(Section):
     """Keep what the teacher says of the training texts on disk until the run ends, if it needs no more space."""
     baseline: bool = False
     """Train the same student without the teacher, too, to compare."""
+
+
+class PruneSection(Section):
+    """Smaller models cut out of the fine-tuned one, each trained to answer as it does."""
+
+    widths: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=1)] = [0.75]
+    """Shares of the attention heads and of the feed-forward neurons of every layer that are kept; each makes a model."""
+    layers: PositiveInt | None = None
+    """How many layers are kept, evenly spread; by default all."""
+    vocabulary: PositiveInt | None = None
+    """How many tokens are kept: special ones first, then the most frequent of the training texts; by default all."""
+    positions: PositiveInt | None = None
+    """How many places the position table keeps; by default all."""
+    examples: PositiveInt = 256
+    """Training examples by which the importance of heads and neurons is judged."""
+    stage: DistillStage = Field(default_factory=lambda: DistillStage(strategy="dynabert"))
+    """How each model learns from the unpruned one; by strategy `dynabert` unless it has a strategy or matches."""
+
+    @field_validator("stage")
+    @classmethod
+    def _learn_something(cls, stage: DistillStage) -> DistillStage:
+        return stage if stage.strategy or stage.matches else stage.model_copy(update={"strategy": "dynabert"})
 
 
 class QuantizeSection(Section):
@@ -226,7 +343,8 @@ class GatesSection(Section):
     speed_up: Annotated[float, Field(gt=0)] | None = None
     """Least factor by which the graph must be faster than the uncompressed one on the same back end."""
     teacher_share: Annotated[float, Field(gt=0)] | None = None
-    """Least share of the teacher's metric that a distilled student must reach on the development set, e.g. 0.95."""
+    """Least share of the teacher's metric that a distilled or pruned student must reach on the development set, e.g.
+    0.95."""
 
 
 class ExportSection(Section):
@@ -343,14 +461,18 @@ class Recipe(Section):
     """One line for `zoo recipes list`."""
     model: ModelSection
     """Which model, and where its weights come from."""
-    task: dict[str, Any]
-    """What is learnt: `name`, and the options of that task."""
+    task: dict[str, Any] = {}
+    """What is learnt: `name`, and the options of that task. Every recipe has one but those that pretrain."""
+    pretrain: PretrainSection | None = None
+    """Learning from text without labels, in a recipe of its own."""
     data: DataSection = Field(default_factory=DataSection)
     """Where the labelled text is and how it is written."""
     train: TrainSection = Field(default_factory=TrainSection)
     """The training loop."""
     distill: DistillSection | None = None
     """A smaller model that learns from the fine-tuned one."""
+    prune: PruneSection | None = None
+    """Smaller models cut out of the fine-tuned one."""
     quantize: QuantizeSection | None = None
     """Integer arithmetic for inference."""
     gates: GatesSection = Field(default_factory=GatesSection)

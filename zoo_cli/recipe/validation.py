@@ -7,6 +7,7 @@ the nearest valid name.
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from typing import Annotated, Any, get_args, get_origin
 
@@ -16,7 +17,7 @@ from zoo_cli import registry
 from zoo_cli.base.errors import Location, UsageError
 from zoo_cli.recipe.layers import MODELS, Layered, value_at
 from zoo_cli.recipe.presets import preset_names
-from zoo_cli.recipe.schema import Recipe
+from zoo_cli.recipe.schema import Recipe, Section
 from zoo_cli.recipe.yaml12 import Path
 
 Problem = tuple[Location | None, UsageError]
@@ -109,6 +110,15 @@ def unknown_key(path: Path, names: list[str]) -> UsageError:
     )
 
 
+def _silent_folder(init: str) -> UsageError:
+    return UsageError(
+        "unknown-family",
+        "model.init: the folder {init!r} has no config.json with a class that zoo knows",
+        fix="set model.family",
+        init=init,
+    )
+
+
 def _unknown_init(init: str) -> UsageError:
     near = difflib.get_close_matches(init.removeprefix("scratch:"), preset_names(), n=1)
     return UsageError(
@@ -149,7 +159,8 @@ def _problems(error: ValidationError, prefix: Path, layered: Layered) -> list[Pr
             init = layered.value.get("model", {}).get("init")
             if path == ("model", "family") and isinstance(init, str) and init != "scratch":
                 # A checkpoint or a model folder would have said which family it is.
-                problem, place = _unknown_init(init), _place(("model", "init"), layered)
+                problem = _silent_folder(init) if os.path.isdir(init) else _unknown_init(init)
+                place = _place(("model", "init"), layered)
         elif detail["type"] == "extra_forbidden":
             path = (*prefix, *location)
             problem = unknown_key(path, key_names(path[:-1], layered.value))
@@ -194,7 +205,7 @@ def validate(layered: Layered) -> tuple[Recipe | None, BaseModel | None, list[Pr
         recipe = Recipe.model_validate(tree)
     except ValidationError as error:
         problems += _problems(error, (), layered)
-    options = _validate_task(tree.get("task"), layered, problems)
+    options = _validate_task(layered, problems)
     for section in MODELS:
         _validate_family(section, layered, problems)
     data = tree.get("data")
@@ -203,12 +214,21 @@ def validate(layered: Layered) -> tuple[Recipe | None, BaseModel | None, list[Pr
     return recipe, options, problems
 
 
-def _validate_task(section: Any, layered: Layered, problems: list[Problem]) -> BaseModel | None:
+def _validate_task(layered: Layered, problems: list[Problem]) -> BaseModel | None:
+    section = layered.value.get("task")
+    if not section and "pretrain" in layered.value:
+        return Section()  # learns from text alone
+    if section is None:
+        problems.append((None, UsageError("missing-key", "the key {key!r} is missing", key="task")))
     if not isinstance(section, dict):
         return None
     name = section.get("name")
     if not isinstance(name, str):
         missing = "name" not in section
+        if missing:
+            # Without the task its keys are not known; a slip of the pen in this one is.
+            near = difflib.get_close_matches("name", section, n=1)
+            problems += [(_place(("task", key), layered), unknown_key(("task", key), ["name"])) for key in near]
         text = "the key 'task.name' is missing" if missing else "task.name: expected a string, but got {name!r}"
         code = "missing-key" if missing else "wrong-value"
         fix = "choose one of: {names}"

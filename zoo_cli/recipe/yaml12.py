@@ -96,6 +96,7 @@ class _Builder:
                 self.places[(*path, index)] = self.at(child)
                 items.append(self.build(child, (*path, index)))
             return items
+        assert isinstance(node, yaml.ScalarNode)
         return node.value if node.style in ("'", '"', "|", ">") else scalar(node.value)
 
     def mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
@@ -133,7 +134,9 @@ def _refuse(text: str, file: str) -> None:
     """Go through the file once for what must not reach the recursive composer: tags, and bottomless nesting."""
     depth = 0
     for event in yaml.parse(text, Loader=_Loader):
-        place = Location(file, event.start_mark.line + 1, event.start_mark.column + 1)
+        mark = event.start_mark
+        assert mark is not None
+        place = Location(file, mark.line + 1, mark.column + 1)
         tag = getattr(event, "tag", None)
         if tag is not None:
             raise UsageError("yaml-tag", "tags such as {tag} are not allowed", at=place, tag=tag)

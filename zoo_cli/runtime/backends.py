@@ -1,7 +1,7 @@
 """What computes: one small class for each engine, all called with padded numpy inputs.
 
-Each reads a bundle's graph and answers ``backend({"input_ids": [B, S], ...}) -> [[B, ...], ...]``, the outputs in the order
-in which the task names them. Threads that compute at the same time each take a `clone`.
+Each reads a bundle's graph and answers ``backend({"input_ids": [B, S], ...}) -> [[B, ...], ...]``, the outputs in the
+order in which the task names them. Threads that compute at the same time each take a `clone`.
 """
 
 from __future__ import annotations
@@ -101,6 +101,8 @@ class PaddleBackend:
         config.disable_gpu()
         config.set_cpu_math_library_num_threads(threads or owned_cores())
         config.disable_glog_info()
+        # In Paddle 3.3 this pass drops the tanh of a pooler that a ReLU follows; it makes nothing faster on the CPU.
+        config.delete_pass("matmul_add_act_fuse_pass")
         self._open(inference.create_predictor(config))
 
     def _open(self, predictor: Any) -> None:

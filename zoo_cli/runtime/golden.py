@@ -12,7 +12,7 @@ from zoo_cli.base.files import read_json, write_text
 from zoo_cli.runtime.pipeline import Pipeline
 
 GOLDEN_REQUESTS = "golden_requests.jsonl"
-RECEIPT = "receipt.json"
+RECEIPT, RECEIPT_PAGE = "receipt.json", "RECEIPT.md"
 TOLERANCE = 1e-4
 
 
@@ -32,7 +32,7 @@ def write_golden(bundle: Path, pipeline: Pipeline, requests: Sequence[Any]) -> i
 
 
 def golden_tolerance(bundle: Path) -> float:
-    """By how much a score may differ when the golden requests are answered again: what the receipt says, if there is one.
+    """By how much a score may differ when the golden requests are answered again: what the receipt, if any, says.
 
     Raises:
         ArtifactError: the receipt is broken.

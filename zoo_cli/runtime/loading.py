@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from zoo_cli import tokenizers
 from zoo_cli.base.errors import ArtifactError, Location, UsageError
 from zoo_cli.base.files import MANIFEST, sha256_file, verify_manifest
 from zoo_cli.runtime.backends import BACKENDS, Backend, graphs
+from zoo_cli.runtime.decoder import DecoderFacts, GraphBatch
+from zoo_cli.runtime.generation import GenerationRunner
 from zoo_cli.runtime.pipeline import DEFAULT_BATCH_TOKENS, Pipeline, Runner
 from zoo_cli.tasks.base import Task, load_task
+from zoo_cli.tasks.generative import GenerativeTask
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,32 @@ class Bundle:
     precision: str
 
     def runner(self, batch_tokens: int = DEFAULT_BATCH_TOKENS) -> Runner:
-        """What computes features on a thread of its own; call it on the main thread."""
-        names, backend = self.task.output_names, self.backend.clone()
+        """What computes features on a thread of its own; call it on the main thread.
 
-        def forward(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-            return dict(zip(names, backend(batch), strict=True))
+        Raises:
+            UsageError: the task's answers are generated (`no-features`).
+        """
+        if isinstance(self.task, GenerativeTask):
+            raise UsageError(
+                "no-features", "the task {name} has no features to compute: it generates texts", name=self.task.name
+            )
+        return Runner.of_backend(self.task, self.backend.clone(), batch_tokens)
 
-        return Runner(self.task, forward, batch_tokens)
+    def decoder(self) -> GraphBatch:
+        """What reads prompts and tokens on a thread of its own, where the task's answers are generated; call it on the
+        main thread."""
+        return GraphBatch(self.backend.clone(), DecoderFacts.load(self.folder))
+
+    def pipeline(self, batch_tokens: int = DEFAULT_BATCH_TOKENS) -> Pipeline:
+        """What answers requests on a thread of its own; call it on the main thread."""
+        if isinstance(self.task, GenerativeTask):
+            return Pipeline(self.task, GenerationRunner(self.decoder))
+        return Pipeline(self.task, self.runner(batch_tokens))
+
+
+def bundle_folder(path: Path) -> Path:
+    """The bundle that a path means: that of a run folder, or the path itself."""
+    return path / "bundle" if (path / "bundle").is_dir() else path
 
 
 def open_bundle(
@@ -107,5 +127,4 @@ def load(
     Args:
         batch_tokens: padded tokens in one batch at most.
     """
-    opened = open_bundle(bundle, backend, precision, threads)
-    return Pipeline(opened.task, opened.runner(batch_tokens))
+    return open_bundle(bundle, backend, precision, threads).pipeline(batch_tokens)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from zoo_cli.data.batching import plan_batches
+from zoo_cli.runtime.backends import Backend
 from zoo_cli.tasks.base import Feature, Outputs, Task, answer_all
 
 Forward = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
@@ -31,6 +32,11 @@ class Runner:
         self.forward = forward
         self.batch_tokens = batch_tokens
 
+    @classmethod
+    def of_backend(cls, task: Task[Any], backend: Backend, batch_tokens: int = DEFAULT_BATCH_TOKENS) -> Runner:
+        """A runner of a loaded graph, whose outputs are in the order in which the task names them."""
+        return cls(task, lambda batch: dict(zip(task.output_names, backend(batch), strict=True)), batch_tokens)
+
     def __call__(self, features: Sequence[Feature]) -> list[Outputs]:
         """Outputs of each feature, in order, without padding."""
         shapes = np.array([feature["input_ids"].shape for feature in features], np.int64)
@@ -52,10 +58,11 @@ class Pipeline:
 
     Args:
         task: the task.
-        run: function from features to their outputs, e.g. a `Runner`.
+        run: function from what the task's conversations yield to what they are sent (`zoo_cli.tasks.base.Steps`), e.g.
+            a `Runner`.
     """
 
-    def __init__(self, task: Task[Any], run: Callable[[Sequence[Feature]], list[Outputs]]) -> None:
+    def __init__(self, task: Task[Any], run: Callable[[Sequence[Any]], list[Any]]) -> None:
         self.task = task
         self.run = run
 

@@ -11,7 +11,6 @@ from zoo_cli.base.files import verify_manifest
 from zoo_cli.runtime.backends import graphs
 from zoo_cli.runtime.golden import differing, golden_tolerance, read_golden
 from zoo_cli.runtime.loading import open_bundle
-from zoo_cli.runtime.pipeline import Pipeline
 
 
 def verify(folder: Path) -> dict[str, Any]:
@@ -48,7 +47,7 @@ def verify(folder: Path) -> dict[str, Any]:
             missing = error
             results.append({**entry, "status": "not installed", "seconds": 0.0, "differences": []})
             continue
-        wrong = differing(Pipeline(bundle.task, bundle.runner()), golden, tolerance)
+        wrong = differing(bundle.pipeline(), golden, tolerance)
         differences = [
             {"line": number + 1, "expected": golden[number][1], "found": answer} for number, answer in wrong.items()
         ]

@@ -9,7 +9,7 @@ put together and cut apart again is `Task.stack` and `Task.unstack`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -29,8 +29,12 @@ other shapes, and be floats."""
 Outputs = dict[str, np.ndarray]
 """What the model says of one feature: output name -> array without batch axis and padding, [S, ...] or [...]."""
 
-Steps = Generator[list[Feature], list[Outputs], Any]
-"""A conversation with the model: yields features, is sent their outputs in order, returns the answer."""
+Steps = Generator[list[Any], list[Any], Any]
+"""A conversation with the model: yields features, is sent their outputs in order, returns the answer. Tasks whose
+answers are written token by token yield requests to generate instead, see `zoo_cli.tasks.generative`."""
+
+Axes = tuple[str | int, ...]
+"""Names of an array's axes; a number is an axis of that size."""
 
 Example = TypeVar("Example")
 TASK_FILE = "task.json"
@@ -63,11 +67,15 @@ class Task(ABC, Generic[Example]):
         padding: input or label name -> value that fills up shorter rows (0 unless named).
         square: input or label names whose last two axes are both the sequence.
         fixed: input or label names without a sequence axis, such as a vector of classes.
+        axes: inputs and outputs of the model whose axes behind the batch differ from those of a text, ``("length",)``:
+            name -> names of the axes; a number is an axis of that size.
         sequence_outputs: those of `output_names` whose first axis is the sequence (padding is cut from them).
         states: inputs, and outputs of the same names, that the model hands on from one feature of an example to the
             next one; float arrays without a sequence axis. Most models have none.
         most_at_once: examples whose features and outputs may be held at the same time.
         readings: how often the features of an example are read one after another; the last outputs are the answer.
+        label_smoothing: share of the training loss that treats all labels alike (Szegedy et al., 2016), from the options
+            of tasks that have it.
     """
 
     name: str
@@ -76,9 +84,11 @@ class Task(ABC, Generic[Example]):
     padding: Mapping[str, float] = {}
     square: frozenset[str] = frozenset()
     fixed: frozenset[str] = frozenset()
+    axes: Mapping[str, Axes] = {}
     states: tuple[str, ...] = ()
     most_at_once: int = 1024
     readings: int = 1
+    label_smoothing: float = 0.0
 
     def __init__(self, options: Any, tokenizer: Tokenizer, inputs: Sequence[str]) -> None:
         self.options = options
@@ -113,6 +123,14 @@ class Task(ABC, Generic[Example]):
     def graph_inputs(self) -> tuple[str, ...]:
         """All inputs of the model, in the order in which exported graphs take them."""
         return (*self.inputs, *self.states)
+
+    def input_axes(self) -> dict[str, Axes]:
+        """Axes behind the batch of each of `graph_inputs`; `states` are floats, all others integers."""
+        states = self.initial_state()
+        return {
+            name: states[name].shape if name in states else self.axes.get(name, ("length",))
+            for name in self.graph_inputs
+        }
 
     # -- batches ----------------------------------------------------------------------------------------------------
 
@@ -155,6 +173,15 @@ class Task(ABC, Generic[Example]):
     @abstractmethod
     def metrics(self) -> Metrics[Example]:
         """A new, empty accumulator."""
+
+    def score_answers(self, examples: Sequence[Any], answer: Callable[[list[Any]], Iterable[Any]]) -> dict[str, Any]:
+        """Scores of whole answers, as users get them, where `metrics` scores something smaller; else none.
+
+        Args:
+            examples: gold examples as a reader yields them.
+            answer: from prediction requests, as JSON, to their answers in order.
+        """
+        return {}
 
     def read(self, features: list[Feature]) -> Steps:
         """Have the model read all features of an example, and return their outputs in order."""
@@ -218,9 +245,9 @@ def answer_all(steps: Iterable[Steps], run: Any) -> Generator[Any, None, None]:
     """
     open_steps = list(steps)
     answers: dict[int, Any] = {}
-    waiting: dict[int, list[Feature]] = {}
+    waiting: dict[int, list[Any]] = {}
 
-    def advance(index: int, outputs: list[Outputs] | None) -> None:
+    def advance(index: int, outputs: list[Any] | None) -> None:
         try:
             waiting[index] = open_steps[index].send(outputs) if outputs is not None else next(open_steps[index])
         except StopIteration as stop:

@@ -9,10 +9,18 @@ import numpy as np
 
 from zoo_cli.base.errors import DataError, UsageError
 from zoo_cli.tasks.base import Feature
-from zoo_cli.tokenizers.base import Encoding
+from zoo_cli.tokenizers.base import Encoding, Tokenizer
 
 IGNORE_INDEX = -100
 """Label of a token that does not count in the loss."""
+
+
+def filler(tokenizer: Tokenizer) -> int:
+    """Id that fills batches up: the pad token, or the end token where there is none (GPT)."""
+    try:
+        return tokenizer.pad_token_id
+    except UsageError:
+        return tokenizer.eos_token_id
 
 
 def model_inputs(encoding: Encoding, inputs: Sequence[str]) -> Feature:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from tokenizers.models import WordPiece
@@ -68,6 +68,21 @@ class WordPieceTokenizer(PretrainedTokenizer):
 
     def read_vocab(self) -> dict[str, int]:
         return read_vocabulary(self.files["vocab_file"], self.vocabulary_has_ids)
+
+    def subset(self, ids: Sequence[int]) -> Self:
+        """A tokenizer that has only these tokens, numbered anew in the order given; a word whose tokens are all among
+        them is cut as before.
+
+        Args:
+            ids: ids of tokens, special ones among them.
+        """
+        tokens = self.convert_ids_to_tokens(ids)
+        lines = [
+            f"{token}\t{number}\n" if self.vocabulary_has_ids else f"{token}\n" for number, token in enumerate(tokens)
+        ]
+        file = self.files["vocab_file"]._replace(data="".join(lines).encode())
+        added = {token: number for number, token in enumerate(tokens) if token in self._listed_tokens}
+        return type(self)({**self.files, "vocab_file": file}, self.config, added)
 
     def _index_vocabulary(self) -> None:
         self._wordpiece = WordPiece(

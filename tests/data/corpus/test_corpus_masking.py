@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from zoo_cli.data.corpus.draws import hashes, key
 from zoo_cli.data.corpus.masking import Words, budgets, choose_spans, find_words, mask
-from zoo_cli.data.corpus.options import MaskingOptions, PretrainingOptions
+from zoo_cli.recipe.schema import MaskingSection, PretrainSection
 
 CLS, SEP, PAD, MASK = 1, 2, 0, 3
 VOCABULARY = np.arange(3000)
@@ -40,7 +40,7 @@ class Text:
             self.maskable,
             self.lengths,
             self.keys,
-            MaskingOptions(**options),
+            MaskingSection(**options),
             MASK,
             VOCABULARY,
         )
@@ -116,7 +116,7 @@ def test_the_share_of_masked_tokens() -> None:
     _, chosen = text.mask(max_predictions=20)
     assert (chosen.sum(1) == 20).all()
     assert not text.mask(masked_lm_prob=0.0)[1].any()
-    assert budgets(np.array([3, 10, 128, 512]), MaskingOptions()).tolist() == [1, 2, 19, 77]
+    assert budgets(np.array([3, 10, 128, 512]), MaskingSection()).tolist() == [1, 2, 19, 77]
 
 
 def test_four_fifths_a_tenth_and_a_tenth() -> None:
@@ -159,7 +159,7 @@ def test_lengths_of_ngrams(options: dict[str, object], expected: list[float]) ->
     text = Text(4000, 512)
     text.continues[:] = False
     # Few tokens of long rows, so that hardly an n-gram is refused for the words or the room that it would take.
-    spans = choose_spans(text.words(), text.keys, np.full(4000, 6), MaskingOptions(**options))
+    spans = choose_spans(text.words(), text.keys, np.full(4000, 6), MaskingSection(**options))
     words = text.words()
     _, first = np.unique(words.rows[spans[:, 0]], return_index=True)
     sizes = spans[first, 1] - spans[first, 0]
@@ -215,7 +215,7 @@ def test_permutation_exchanges_other_tokens() -> None:
         assert sorted(seen[row][moved[row]]) == sorted(text.ids[row][moved[row]])
     assert (seen[moved] != text.ids[moved]).mean() > 0.8
     with pytest.raises(ValidationError, match="permutation"):
-        MaskingOptions(permutation=True, independent=True)
+        MaskingSection(permutation=True, independent=True)
 
 
 @pytest.mark.parametrize("options", [{}, {"independent": True}, {"permutation": True}, {"random_from": "sequence"}])
@@ -237,4 +237,4 @@ def test_a_row_does_not_depend_on_its_batch(options: dict[str, object]) -> None:
 
 def test_pairs_belong_to_masked_language_models() -> None:
     with pytest.raises(ValidationError, match="pair"):
-        PretrainingOptions(objective="rtd", pair="sop")
+        PretrainSection(objective="rtd", pair="sop", corpora=["c"])

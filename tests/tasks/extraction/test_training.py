@@ -225,6 +225,19 @@ def test_end_to_end_scores() -> None:
     assert scores[1]["entity_labels"]["地名"]["support"] == 1
 
 
+def test_whole_answers_are_scored_where_texts_are_annotated() -> None:
+    perfect = RuleModel({"人名": ["王成汉"], "称号": ["将军"], "地名": ["延安"], "王成汉的军衔": ["将军"]})
+    task = make_task()
+
+    def answer(requests: list[Any]) -> list[Any]:
+        return predict(task, perfect, *requests)
+
+    scores = task.score_answers([ANNOTATED, ANNOTATED], answer)["end_to_end"]
+    assert scores["entity_f1"] == scores["relation_f1"] == 1.0
+    assert scores["relation_labels"]["军衔"]["support"] == 2
+    assert task.score_answers([PromptExample("王成汉将军", "人名")], answer) == {}
+
+
 def test_a_triple_needs_its_head_and_its_tail() -> None:
     metrics = GraphMetrics()
     head = {"text": "王成汉", "start": 0, "end": 3, "probability": 0.9}

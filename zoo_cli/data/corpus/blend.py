@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from zoo_cli.base.errors import UsageError
+from zoo_cli.base.resources import locate
 from zoo_cli.data.corpus.draws import hashes, key, permute
 from zoo_cli.data.corpus.format import find_corpora
 from zoo_cli.data.corpus.samples import Samples
@@ -23,14 +23,14 @@ def parse_blend(entries: Sequence[str]) -> list[tuple[str, float | None]]:
 
     Args:
         entries: each is a prefix, a folder of corpora, or as in PaddleNLP weights and prefixes in turn, separated by
-            spaces: ``5.0 /data/wiki 7.0 /data/news``. The weight of a folder is that of each corpus in it.
+            spaces: ``5.0 /data/wiki 7.0 /data/news``. The weight of a folder is that of each corpus in it. Paths of
+            raw text may stand in the place of prefixes, and are left as they are.
 
     Returns:
         For each corpus its prefix and its weight, None where none has one.
 
     Raises:
         UsageError: there are none, or only some have a weight (`bad-blend`).
-        DataError: a folder has no corpora (`missing-corpus`).
     """
     found: list[tuple[str, float | None]] = []
     for entry in entries:
@@ -43,7 +43,7 @@ def parse_blend(entries: Sequence[str]) -> list[tuple[str, float | None]]:
             pairs = [(words[at + 1], float(words[at])) for at in range(0, len(words), 2)]
         else:
             pairs = [(entry, None)]  # type: ignore[list-item]
-        found += [(prefix, weight) for name, weight in pairs for prefix in find_corpora(Path(name))]
+        found += [(prefix, weight) for name, weight in pairs for prefix in find_corpora(locate(name))]
     weighted = [weight for _, weight in found if weight is not None]
     if not found or len(weighted) not in (0, len(found)) or (weighted and not sum(weighted) > 0):
         raise UsageError("bad-blend", "all corpora or none have a weight, and not all weights are 0")

@@ -109,7 +109,7 @@ def build_corpus(
         UsageError: there is a corpus (`corpus-exists`) or an unfinished build (`build-unfinished`) already, the build
             that is to go on had other inputs or options (`build-changed`), another process works on it (`build-busy`),
             or options do not go together.
-        DataError: an input is missing, or there is not one token in them (`empty-corpus`).
+        DataError: an input is missing, or there is not one token in them (`empty-corpus`); a shard may be empty.
         PlatformError: a process died (`worker-died`).
     """
     number, of = shard
@@ -156,13 +156,13 @@ def _exclusive(folder: Path) -> Iterator[None]:
 def _head(encoder: Encoder, files: Sequence[Path], others: int, piece_bytes: int) -> dict[str, Any]:
     """What the corpus is made of and how."""
     tokenizer = encoder.tokenizer
-    digest = sha256()
-    for role, file in sorted(tokenizer.files.items()):
-        digest.update(role.encode() + file.data)
-    digest.update(sha256_json([tokenizer.config, tokenizer.added_tokens]).encode())
     return {
         "format_version": FORMAT_VERSION,
-        "tokenizer": {"class": type(tokenizer).__name__, "size": len(tokenizer), "sha256": digest.hexdigest()},
+        "tokenizer": {
+            "class": type(tokenizer).__name__,
+            "size": len(tokenizer),
+            "sha256": tokenizer_digest(tokenizer),
+        },
         "id_count": encoder.id_count,
         "reading": asdict(encoder.reading),
         "encoding": asdict(encoder.options),
@@ -170,6 +170,15 @@ def _head(encoder: Encoder, files: Sequence[Path], others: int, piece_bytes: int
         "inputs": [{"name": str(path), "size": path.stat().st_size} for path in files],
         "ignored_files": others,
     }
+
+
+def tokenizer_digest(tokenizer: PretrainedTokenizer) -> str:
+    """A hash of a tokenizer's files and settings."""
+    digest = sha256()
+    for role, file in sorted(tokenizer.files.items()):
+        digest.update(role.encode() + file.data)
+    digest.update(sha256_json([tokenizer.config, tokenizer.added_tokens]).encode())
+    return digest.hexdigest()
 
 
 def _prepare(folder: Path, target: str, settings: dict[str, Any], resume: bool, force: bool) -> None:
@@ -240,9 +249,9 @@ class _Build:
             for name in _ARRAYS
             if not (self._renamed and name == "ids")
         }
-        self._rows = rows
         if not rows["docs"]:
             self._writers["docs"].append(np.zeros(1, "<i8"))
+        self._rows = {**rows, "docs": max(1, rows["docs"])}
 
     def _array(self, name: str) -> Path:
         return self._folder / f"{name}.npy"
@@ -315,7 +324,7 @@ class _Build:
     def finish(self, target: str, report: dict[str, Any]) -> dict[str, Any]:
         """Put the files of the corpus in their place and remove the folder."""
         rows = self._rows
-        if not rows.get("ids"):
+        if not rows.get("ids") and "shard" not in report:  # of few pieces a shard may get none
             raise DataError(
                 "empty-corpus",
                 "there is no text in the input: {faults}",

@@ -122,14 +122,18 @@ def _broken(prefix: str, message: str, **values: object) -> DataError:
 
 
 def find_corpora(path: Path) -> list[str]:
-    """Prefixes of the corpora in a folder, sorted; or the path itself if it is none."""
-    if not path.is_dir():
-        return [str(path)]
+    """Prefixes of the corpora in a folder, sorted; or the path itself if it is no folder with corpora."""
     found = {str(file).removesuffix(IDS) for file in path.glob(f"*{IDS}")}
     found |= {str(file).removesuffix(_IDX) for file in path.glob(f"*{_IDX}")}
-    if not found:
-        raise DataError("missing-corpus", "there is no corpus in this folder", at=Location.of(path))
-    return sorted(found)
+    return sorted(found) or [str(path)]
+
+
+def is_text(path: Path) -> bool:
+    """Whether a path is a file or folder, and no corpus."""
+    name = str(path)
+    if path.is_file():
+        return not name.endswith((IDS, INDEX, _BIN, _IDX))
+    return path.is_dir() and find_corpora(path) == [name]
 
 
 def _open_paddlenlp(prefix: str) -> Corpus:

@@ -12,15 +12,15 @@ from zoo_cli.data.corpus.draws import hashes, integers, uniforms
 from zoo_cli.data.corpus.format import Corpus
 from zoo_cli.data.corpus.marks import WordForms, word_forms
 from zoo_cli.data.corpus.masking import mask
-from zoo_cli.data.corpus.options import PretrainingOptions
 from zoo_cli.data.corpus.samples import FIRST, STOP, TARGET, TOKEN, Samples, SentenceSamples, TokenSamples
+from zoo_cli.recipe.schema import PretrainSection
 from zoo_cli.tokenizers.base import Tokenizer
 from zoo_cli.tokenizers.pieces import longest_first, ranges
 from zoo_cli.tokenizers.pretrained import PretrainedTokenizer
 
 Arrays = dict[str, np.ndarray]
 IGNORED = -100
-_SPLIT, _RELATION, _OTHER, _SKIPPED, _CUT, _MASKING = range(6)
+_SPLIT, _RELATION, _OTHER, _SKIPPED, _CUT, MASKING = range(6)
 """What a random number is for."""
 
 
@@ -80,7 +80,7 @@ class SentenceInputs(Inputs):
 
     parts: tuple[SentenceSamples, ...]
 
-    def __init__(self, parts: Sequence[SentenceSamples], tokenizer: Tokenizer, options: PretrainingOptions) -> None:
+    def __init__(self, parts: Sequence[SentenceSamples], tokenizer: Tokenizer, options: PretrainSection) -> None:
         super().__init__(parts)
         self._options = options
         self._forms: WordForms = word_forms(tokenizer, options.word_marks)
@@ -110,7 +110,7 @@ class SentenceInputs(Inputs):
         plain, continues = self._forms.plain[ids], self._forms.continues[ids]
 
         def masked(view: int) -> tuple[np.ndarray, np.ndarray]:
-            keys = hashes(hashes(rows.keys, _MASKING), view)
+            keys = hashes(hashes(rows.keys, MASKING), view)
             return mask(plain, continues, maskable, lengths, keys, self._options.masking, self._mask, self._vocabulary)
 
         seen, chosen = masked(0)
@@ -155,12 +155,14 @@ class SentenceInputs(Inputs):
         whole = _tokens_of(part.corpus, table[:, FIRST], sentences)
         start = table[:, TOKEN]
         labels = np.zeros(len(samples), np.int64)
-        if self._options.pair == "none":
+        if self._options.pair == "none" and self._options.objective != "prefix":
             return np.stack([start, start]), np.stack([whole, np.zeros_like(whole)]), labels
         # A ends behind a random sentence, but the last one.
         ahead = 1 + integers(hashes(keys, _SPLIT), 0, np.maximum(sentences - 1, 1))
         size = np.where(sentences > 1, _tokens_of(part.corpus, table[:, FIRST], np.minimum(ahead, sentences)), whole)
         starts, counts = np.stack([start, start + size]), np.stack([size, whole - size])
+        if self._options.pair == "none":
+            return starts, counts, labels
         changed = uniforms(hashes(keys, _RELATION), 0) < 0.5
         if self._options.pair == "sop":
             swapped = changed & (sentences > 1)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from zoo_cli.data.corpus.draws import hashes, integers, uniforms
-from zoo_cli.data.corpus.options import MaskingOptions
+from zoo_cli.recipe.schema import MaskingSection
 
 _ORDER, _SIZE, _KEEP, _KIND, _TOKEN, _SHUFFLE = range(6)
 """What a random number is for."""
@@ -68,7 +68,7 @@ def find_words(continues: np.ndarray, maskable: np.ndarray) -> Words:
 
 
 def choose_spans(
-    words: Words, keys: np.ndarray, budgets: np.ndarray, options: MaskingOptions, taken: np.ndarray | None = None
+    words: Words, keys: np.ndarray, budgets: np.ndarray, options: MaskingSection, taken: np.ndarray | None = None
 ) -> np.ndarray:
     """Choose n-grams of words until each row has its number of tokens.
 
@@ -108,7 +108,7 @@ def choose_spans(
     return np.array(spans, np.int64).reshape(-1, 2)
 
 
-def _span_sizes(drawn: np.ndarray, options: MaskingOptions) -> np.ndarray:
+def _span_sizes(drawn: np.ndarray, options: MaskingSection) -> np.ndarray:
     """Numbers of words from uniform random numbers."""
     if options.geometric:
         sizes = 1 + np.floor(np.log1p(-drawn) / np.log(1 - _GEOMETRIC)).astype(np.int64)
@@ -119,7 +119,7 @@ def _span_sizes(drawn: np.ndarray, options: MaskingOptions) -> np.ndarray:
     return 1 + np.searchsorted(np.cumsum(weights)[:-1] / weights.sum(), drawn, side="right")
 
 
-def budgets(lengths: np.ndarray, options: MaskingOptions) -> np.ndarray:
+def budgets(lengths: np.ndarray, options: MaskingSection) -> np.ndarray:
     """How many tokens to mask in texts of these lengths, special tokens included, int64 [B]."""
     wanted = np.maximum(1, np.rint(lengths * options.masked_lm_prob).astype(np.int64))
     if options.max_predictions is not None:
@@ -133,7 +133,7 @@ def mask(
     maskable: np.ndarray,
     lengths: np.ndarray,
     keys: np.ndarray,
-    options: MaskingOptions,
+    options: MaskingSection,
     mask_id: int,
     vocabulary: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -181,7 +181,7 @@ def _replace(
     chosen: np.ndarray,
     lengths: np.ndarray,
     keys: np.ndarray,
-    options: MaskingOptions,
+    options: MaskingSection,
     mask_id: int,
     vocabulary: np.ndarray,
 ) -> np.ndarray:

@@ -32,7 +32,8 @@ def merge_shards(prefix: str | os.PathLike[str], force: bool = False) -> dict[st
         The report, as `build_corpus` does.
 
     Raises:
-        DataError: there are no shards, one is missing, or they were built in different ways (`bad-shards`).
+        DataError: there are no shards, one is missing, or they were built in different ways (`bad-shards`); or there is
+            not one token in them (`empty-corpus`).
         UsageError: there is a corpus already (`corpus-exists`).
     """
     target = str(prefix)
@@ -64,6 +65,8 @@ def merge_shards(prefix: str | os.PathLike[str], force: bool = False) -> dict[st
     if any(head != heads[0] for head in heads):
         raise DataError("bad-shards", "the shards were built from other inputs or with other options", at=place)
 
+    if not any(report["tokens"] for report in reports):
+        raise DataError("empty-corpus", "there is no text in any of the shards", at=place)
     corpora = [open_corpus(str(file).removesuffix(REPORT)) for file in found]
     for ending in (REPORT, IDS):
         Path(target + ending).unlink(missing_ok=True)

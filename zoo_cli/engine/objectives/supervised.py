@@ -25,7 +25,21 @@ def label_count(batch: Arrays) -> int:
 
 
 class Supervised:
-    """Minimises the `loss` that the model returns when it is given labels."""
+    """Minimises the `loss` that the model returns when it is given labels.
+
+    Args:
+        label_smoothing: share of the loss that treats all labels alike. It needs a model whose result has `logits` of
+            the `labels` [n], all of which count.
+    """
+
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        self._smoothing = label_smoothing
 
     def loss(self, model: paddle.nn.Layer, batch: Arrays, step: int) -> Losses:
-        return Losses(model(**to_tensors(batch)).loss, label_count(batch))
+        result = model(**to_tensors(batch))
+        loss = result.loss
+        if self._smoothing:
+            logits = result.logits.astype("float32")
+            uniform = (paddle.logsumexp(logits, axis=-1) - logits.mean(axis=-1)).mean()
+            loss = (1 - self._smoothing) * loss + self._smoothing * uniform
+        return Losses(loss, label_count(batch))

@@ -55,8 +55,8 @@ FAMILY = FamilySpec(
         "multiple_choice": "BertForMultipleChoice",
         "matching": "BertForMultipleChoice",
         "intent_slot": "BertForIntentSlot",
-        "language_modeling": "BertForPretraining",
     },
+    objectives={"mlm": "BertForMaskedLM", "nsp": "BertForPretraining", "sop": "BertForPretraining"},
     tokenizer="BertTokenizer",
     inputs=("input_ids", "token_type_ids", "attention_mask"),
     tiny={

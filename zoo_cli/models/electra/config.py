@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from zoo_cli.models.config import ModelConfig
 from zoo_cli.registry import FamilySpec
+
+
+def _known_values(values: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Check the names and types of a generator's values."""
+    fields = ElectraConfig.model_fields
+    for name, value in (values or {}).items():
+        if name not in fields or name == "generator_config":
+            raise ValueError(f"keys of ELECTRA, not {name!r}")
+        kind: TypeAdapter[Any] = TypeAdapter(fields[name].annotation or Any)
+        try:
+            kind.validate_python(value, strict=True)
+        except ValidationError as error:
+            expected = error.errors()[0]["msg"].removeprefix("Input should be ")
+            raise ValueError(f"{name} to be {expected}, not {value!r}") from error
+    return values
 
 
 class ElectraConfig(ModelConfig):
@@ -42,7 +57,7 @@ class ElectraConfig(ModelConfig):
     head_act: str | None = None
     gen_weight: float = Field(default=1.0, ge=0)
     disc_weight: float = Field(default=50.0, ge=0)
-    generator_config: dict[str, Any] | None = None
+    generator_config: Annotated[dict[str, Any] | None, AfterValidator(_known_values)] = None
     num_labels_oth: int = Field(default=33, gt=0)
     num_labels_sym: int = Field(default=5, gt=0)
 
@@ -83,8 +98,8 @@ FAMILY = FamilySpec(
         "matching": "ElectraForMultipleChoice",
         "nested_ner": "ElectraForBinaryTokenClassification",
         "spo": "ElectraForSPO",
-        "language_modeling": "ElectraForTotalPretraining",
     },
+    objectives={"rtd": "ElectraForTotalPretraining"},
     tokenizer="ElectraTokenizer",
     inputs=("input_ids", "token_type_ids", "attention_mask"),
     tiny={

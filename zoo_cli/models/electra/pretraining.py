@@ -182,12 +182,15 @@ class ElectraPretrainingOutput(ModelOutput):
     """Result of one pretraining step; `loss` is that of `ElectraPretrainingCriterion`.
 
     Args:
+        generator_loss, discriminator_loss: its two parts.
         generator_logits: [B, S, V].
         discriminator_logits: [B, S].
         discriminator_labels: [B, S], 1 where the generator replaced a token by another.
         attention_mask: [B, S], booleans, which tokens count.
     """
 
+    generator_loss: Tensor | None = None
+    discriminator_loss: Tensor | None = None
     generator_logits: Tensor | None = None
     discriminator_logits: Tensor | None = None
     discriminator_labels: Tensor | None = None
@@ -243,8 +246,13 @@ class ElectraForTotalPretraining(PretrainingPair):
         )
         discriminator_logits = self.discriminator(replaced.input_ids, **inputs).logits
         seen = self.visible(input_ids, attention_mask)
+        losses = self.criterion.losses(
+            generator_logits, discriminator_logits, generator_labels, replaced.labels, seen
+        )
         return ElectraPretrainingOutput(
-            loss=self.criterion(generator_logits, discriminator_logits, generator_labels, replaced.labels, seen),
+            loss=self.criterion.weighted(*losses),
+            generator_loss=losses[0],
+            discriminator_loss=losses[1],
             generator_logits=generator_logits,
             discriminator_logits=discriminator_logits,
             discriminator_labels=replaced.labels,
@@ -289,6 +297,30 @@ class ElectraPretrainingCriterion(nn.Layer):
             discriminator_labels: [B, S], 0 and 1.
             attention_mask: [B, S], which tokens count for the discriminator; all where None.
         """
-        generator_loss = cross_entropy(generator_prediction_scores, generator_labels)
-        discriminator_loss = detection_loss(discriminator_prediction_scores, discriminator_labels, attention_mask)
+        return self.weighted(
+            *self.losses(
+                generator_prediction_scores,
+                discriminator_prediction_scores,
+                generator_labels,
+                discriminator_labels,
+                attention_mask,
+            )
+        )
+
+    def losses(
+        self,
+        generator_logits: Tensor,
+        discriminator_logits: Tensor,
+        generator_labels: Tensor,
+        discriminator_labels: Tensor,
+        attention_mask: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        """The generator's and the discriminator's loss; arguments as in `forward`."""
+        return (
+            cross_entropy(generator_logits, generator_labels),
+            detection_loss(discriminator_logits, discriminator_labels, attention_mask),
+        )
+
+    def weighted(self, generator_loss: Tensor, discriminator_loss: Tensor) -> Tensor:
+        """The sum that is minimised."""
         return self.config.gen_weight * generator_loss + self.config.disc_weight * discriminator_loss

@@ -67,10 +67,10 @@ FAMILY = FamilySpec(
         "multiple_choice": "ErnieForMultipleChoice",
         "matching": "ErnieForMultipleChoice",
         "intent_slot": "ErnieForIntentSlot",
-        "language_modeling": "ErnieForPretraining",
         "extraction": "UIE",
         "utc": "UTC",
     },
+    objectives={"mlm": "ErnieForMaskedLM", "nsp": "ErnieForPretraining", "sop": "ErnieForPretraining"},
     tokenizer="ErnieTokenizer",
     inputs=("input_ids", "token_type_ids", "attention_mask"),
     tiny={

@@ -9,7 +9,7 @@ In shape comments B is the batch, S the length, K the candidates, H the hidden s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import paddle
@@ -107,17 +107,25 @@ class CandidateInputs(NamedTuple):
 
 @dataclass
 class ErnieHealthPretrainingOutput(ModelOutput):
-    """Losses, all scalars; `loss` is their weighted sum.
+    """Losses, all scalars; `loss` is their weighted sum. A step's result also has what they are computed from.
 
     Args:
         gen_loss: of the generator.
         disc_rtd_loss, disc_mts_loss, disc_csp_loss: of the discriminator's three heads.
+        generator_logits: [B, S, V].
+        judged: what the discriminator says.
+        discriminator_labels: [B, S], 1 where the generator replaced a token by another.
+        attention_mask: [B, S], booleans, which tokens count.
     """
 
     gen_loss: Tensor | None = None
     disc_rtd_loss: Tensor | None = None
     disc_mts_loss: Tensor | None = None
     disc_csp_loss: Tensor | None = None
+    generator_logits: Tensor | None = None
+    judged: ErnieHealthOutput | None = None
+    discriminator_labels: Tensor | None = None
+    attention_mask: Tensor | None = None
 
 
 class ErnieHealthForTotalPretraining(PretrainingPair):
@@ -176,14 +184,22 @@ class ErnieHealthForTotalPretraining(PretrainingPair):
             input_ids, raw_input_ids, generator_logits, generator_labels, self.use_softmax_sample
         )
         judged = self.discriminator(replaced.input_ids, replaced.candidate_ids, **inputs)
-        return self.criterion(
+        seen = self.visible(input_ids, attention_mask)
+        losses = self.criterion(
             generator_logits,
             generator_labels,
             judged.rtd_logits,
             judged.mts_logits,
             judged.csp_logits,
             replaced.labels,
-            self.visible(input_ids, attention_mask),
+            seen,
+        )
+        return replace(
+            losses,
+            generator_logits=generator_logits,
+            judged=judged,
+            discriminator_labels=replaced.labels,
+            attention_mask=seen,
         )
 
 
@@ -222,7 +238,7 @@ class ErnieHealthPretrainingCriterion(nn.Layer):
         gen_loss = cross_entropy(generator_logits, generator_labels)
         rtd_loss = detection_loss(logits_rtd, discriminator_labels, attention_mask)
         mts_loss = cross_entropy(logits_mts, discriminator_labels - 1, ignore_index=-1)  # target 0 where replaced
-        csp_loss = _contrastive_loss(logits_csp)
+        csp_loss = cross_entropy(*partner_scores(logits_csp))
         disc_loss = RTD_WEIGHT * rtd_loss + MTS_WEIGHT * mts_loss + CSP_WEIGHT * csp_loss
         return ErnieHealthPretrainingOutput(
             loss=self.config.gen_weight * gen_loss + disc_loss,
@@ -233,11 +249,11 @@ class ErnieHealthPretrainingCriterion(nn.Layer):
         )
 
 
-def _contrastive_loss(vectors: Tensor) -> Tensor:
-    """How badly each of the vectors [B, C] finds its partner, B / 2 rows further, among all others."""
+def partner_scores(vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """How like each of the vectors [B, C] is to each other one, [B, B], and the number of its partner, which is B / 2
+    rows further, [B]."""
     size = vectors.shape[0]
     vectors = F.normalize(vectors, axis=-1)
     similarities = paddle.matmul(vectors, vectors, transpose_y=True) / TEMPERATURE  # [B, B]
     similarities = similarities - paddle.eye(size, dtype=similarities.dtype) * 1e4
-    partners = (paddle.arange(size, dtype="int64") + size // 2) % size
-    return cross_entropy(similarities, partners)
+    return similarities, (paddle.arange(size, dtype="int64") + size // 2) % size

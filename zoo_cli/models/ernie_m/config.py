@@ -35,6 +35,10 @@ class ErnieMConfig(ModelConfig):
         return self
 
     @property
+    def longest_text(self) -> int:
+        return self.max_position_embeddings - 2  # the first token has row 2 of the position table
+
+    @property
     def norm_epsilon(self) -> float:
         return self.effective_layer_norm_eps
 

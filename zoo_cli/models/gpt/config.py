@@ -79,11 +79,11 @@ FAMILY = FamilySpec(
         "GPT2ForTokenClassification": "zoo_cli.models.heads:TokenClassifier",
     },
     tasks={
-        "generation": "GPTForCausalLM",
         "language_modeling": "GPTForCausalLM",
         "sequence_classification": "GPTForSequenceClassification",
         "token_classification": "GPTForTokenClassification",
     },
+    objectives={"causal": "GPTForCausalLM"},
     tokenizer="GPTTokenizer",
     inputs=("input_ids", "attention_mask"),
     tiny={

@@ -269,6 +269,30 @@ class GPTPretrainingCriterion(nn.Layer):
         return (losses * weights).sum() / paddle.where(total == 0, paddle.ones_like(total), total)
 
 
+@dataclass
+class CausalLMOutput(ModelOutput):
+    """Result of `GPTForCausalLM`.
+
+    Args:
+        labels: the token after each, int64 [B, S], where they were given.
+    """
+
+    labels: Tensor | None = None
+
+    @property
+    def label_losses(self) -> Tensor:
+        """Negative log-likelihood of each label, float32 [B, S]; 0 where the label is -100."""
+        assert self.logits is not None and self.labels is not None
+        losses, _ = token_losses(self.logits.astype("float32"), self.labels)
+        return losses.reshape(self.labels.shape)
+
+    @property
+    def label_hits(self) -> Tensor:
+        """Whether each label is the likeliest token, int64 [B, S]."""
+        assert self.logits is not None and self.labels is not None
+        return (self.logits.argmax(axis=-1) == self.labels).astype("int64")
+
+
 class GPTForCausalLM(LanguageModel):
     """Scores of the next token, by the word embedding table.
 
@@ -295,12 +319,12 @@ class GPTForCausalLM(LanguageModel):
         labels: Tensor | None = None,
         loss_mask: Tensor | None = None,
         **inputs: Any,
-    ) -> ModelOutput:
+    ) -> CausalLMOutput:
         """`logits` [B, S, V]; with `labels` [B, S], the token after each, also `GPTPretrainingCriterion`'s `loss`."""
         base = self.backbone(input_ids, **inputs)
         logits = self.score(base.last_hidden_state)
         loss = None if labels is None else self.criterion(logits, labels, loss_mask)
-        return head_output(base, loss=loss, logits=logits)
+        return CausalLMOutput(**dict(head_output(base, loss=loss, logits=logits).items()), labels=labels)
 
 
 class GPTForSequenceClassification(HeadModel):

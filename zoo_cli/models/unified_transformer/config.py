@@ -51,6 +51,7 @@ FAMILY = FamilySpec(
         "UnifiedTransformerForMaskedLM": "zoo_cli.models.language_model:PrefixLM",
     },
     tasks={"generation": "UnifiedTransformerLMHeadModel", "dialogue": "UnifiedTransformerLMHeadModel"},
+    objectives={"prefix": "UnifiedTransformerLMHeadModel"},
     tokenizer="UnifiedTransformerTokenizer",
     inputs=("input_ids", "token_type_ids", "position_ids", "attention_mask"),
     tiny={

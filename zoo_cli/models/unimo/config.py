@@ -52,6 +52,7 @@ FAMILY = FamilySpec(
         "UNIMOForConditionalGeneration": "zoo_cli.models.language_model:PrefixLM",
     },
     tasks={"generation": "UNIMOLMHeadModel"},
+    objectives={"prefix": "UNIMOLMHeadModel"},
     tokenizer="UNIMOTokenizer",
     inputs=("input_ids", "token_type_ids", "position_ids", "attention_mask"),
     tiny={

@@ -156,8 +156,8 @@ class GraphMetrics:
     """End-to-end scores of results against annotated texts: what a user of the model gets.
 
     An entity is right when label, start and end are; a relation when in addition its own label and both ends of its
-    tail are. `result` has, each with the prefix `entity_` and `relation_`, `precision`, `recall`, `f1`, `macro_f1` and
-    `labels`.
+    tail are. `result` has, each with the prefix `entity_` and (where there are any) `relation_`, `precision`, `recall`,
+    `f1`, `macro_f1` and `labels`.
     """
 
     def __init__(self) -> None:
@@ -183,7 +183,8 @@ class GraphMetrics:
 
     def result(self) -> dict[str, Any]:
         """The scores."""
-        return _summary(self._entities, "entity_") | _summary(self._relations, "relation_")
+        relations = _summary(self._relations, "relation_") if self._relations else {}
+        return _summary(self._entities, "entity_") | relations
 
 
 def _located(entries: Sequence[Answer]) -> Iterator[tuple[tuple[int, int], Answer]]:

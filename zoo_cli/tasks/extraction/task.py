@@ -8,7 +8,7 @@ probability to be the first of a span, and one to be the last.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +16,10 @@ import numpy as np
 
 from zoo_cli.base.errors import DataError
 from zoo_cli.data.annotations import verify
-from zoo_cli.data.conversion import convert
-from zoo_cli.data.examples import PromptExample
+from zoo_cli.data.conversion import as_annotated, convert
+from zoo_cli.data.examples import AnnotatedText, PromptExample, TaggedTokens
 from zoo_cli.tasks.base import Feature, Steps, Task
-from zoo_cli.tasks.extraction.metrics import SpanMetrics
+from zoo_cli.tasks.extraction.metrics import GraphMetrics, SpanMetrics
 from zoo_cli.tasks.extraction.postprocess import Answer
 from zoo_cli.tasks.extraction.preprocess import (
     PairEncoder,
@@ -30,7 +30,7 @@ from zoo_cli.tasks.extraction.preprocess import (
     training_windows,
 )
 from zoo_cli.tasks.extraction.reading import ExtractionRequest, Question, Reader, UpstreamReader, WindowReader
-from zoo_cli.tasks.extraction.schema import Language, Node, normalize, parse_schema
+from zoo_cli.tasks.extraction.schema import Language, Node, normalize, parse_schema, schema_from_annotations
 from zoo_cli.tasks.extraction.spec import ExtractionOptions
 from zoo_cli.tasks.features import model_inputs
 from zoo_cli.tokenizers.base import Encoding, Tokenizer
@@ -170,6 +170,18 @@ class ExtractionTask(Task[PromptExample]):
 
     def metrics(self) -> SpanMetrics:
         return SpanMetrics(self)
+
+    def score_answers(self, examples: Sequence[Any], answer: Callable[[list[Any]], Iterable[Any]]) -> dict[str, Any]:
+        """Entities and relations of whole results, see `GraphMetrics`; of annotated texts only."""
+        texts = [as_annotated(each) for each in examples if isinstance(each, AnnotatedText | TaggedTokens)]
+        schema = schema_from_annotations(texts)
+        if not schema:
+            return {}
+        metrics = GraphMetrics()
+        requests = [{"text": text.text, "schema": schema} for text in texts]
+        for text, found in zip(texts, answer(requests), strict=True):
+            metrics.add(text, found)
+        return {"end_to_end": metrics.result()}
 
     # -- prediction -------------------------------------------------------------------------------------------------
 

@@ -41,6 +41,7 @@ class MultipleChoiceTask(Task[ChoiceExample]):
     def __init__(self, options: MultipleChoiceOptions, tokenizer: Tokenizer, inputs: Sequence[str]) -> None:
         super().__init__(options, tokenizer, inputs)
         self.padding = {"input_ids": tokenizer.pad_token_id}
+        self.axes = {**dict.fromkeys(self.inputs, ("choices", "length")), "logits": ("choices",)}
 
     def fit(self, examples: Iterable[ChoiceExample]) -> None:
         """Count the choices, unless the options say how many there are."""

@@ -11,7 +11,7 @@ import numpy as np
 from zoo_cli.base.errors import DataError, UsageError
 from zoo_cli.data.examples import AnnotatedText, TextExample
 from zoo_cli.tasks.base import Feature, Metrics, Outputs, Steps, Task
-from zoo_cli.tasks.features import IGNORE_INDEX, model_inputs
+from zoo_cli.tasks.features import IGNORE_INDEX, filler, model_inputs
 from zoo_cli.tasks.scores import sigmoid, softmax
 from zoo_cli.tasks.sequence_classification.metrics import (
     best_threshold,
@@ -41,7 +41,7 @@ class SequenceClassificationTask(Task[TextExample]):
 
     def __init__(self, options: SequenceClassificationOptions, tokenizer: Tokenizer, inputs: Sequence[str]) -> None:
         super().__init__(options, tokenizer, inputs)
-        self.padding = {"input_ids": tokenizer.pad_token_id}
+        self.padding = {"input_ids": filler(tokenizer)}
 
     @property
     def labels(self) -> list[str]:

@@ -13,7 +13,7 @@ from zoo_cli.base.errors import DataError, Location, UsageError
 from zoo_cli.data.examples import AnnotatedText, TaggedTokens
 from zoo_cli.data.tagged import joiner
 from zoo_cli.tasks.base import Feature, Metrics, Outputs, Steps, Task
-from zoo_cli.tasks.features import IGNORE_INDEX, Window, cover, model_inputs, tokens_of, windows
+from zoo_cli.tasks.features import IGNORE_INDEX, Window, cover, filler, model_inputs, tokens_of, windows
 from zoo_cli.tasks.scores import softmax
 from zoo_cli.tasks.token_classification.spec import Scheme, TokenClassificationOptions
 from zoo_cli.tasks.token_classification.tags import (
@@ -63,7 +63,7 @@ class TokenClassificationTask(Task[Tagged]):
 
     def __init__(self, options: TokenClassificationOptions, tokenizer: Tokenizer, inputs: Sequence[str]) -> None:
         super().__init__(options, tokenizer, inputs)
-        self.padding = {"input_ids": tokenizer.pad_token_id, "labels": IGNORE_INDEX}
+        self.padding = {"input_ids": filler(tokenizer), "labels": IGNORE_INDEX}
         self._set_tags()
 
     def _set_tags(self) -> None:

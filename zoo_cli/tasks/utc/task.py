@@ -7,14 +7,14 @@ the longest. The marker ``[O-MASK]`` of a choice, compared with the first ``[SEP
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from zoo_cli.base.errors import DataError, UsageError
 from zoo_cli.data.examples import OptionExample, TextExample
-from zoo_cli.tasks.base import Feature, Metrics, Outputs, Steps, Task
+from zoo_cli.tasks.base import Axes, Feature, Metrics, Outputs, Steps, Task
 from zoo_cli.tasks.scores import ratio, sigmoid
 from zoo_cli.tasks.token_classification.tags import ChunkCounts
 from zoo_cli.tasks.utc.spec import UTCOptions
@@ -39,6 +39,12 @@ class UTCTask(Task[OptionExample]):
     name = "utc"
     output_names = ("logits",)
     square = frozenset({"attention_mask"})
+    axes: Mapping[str, Axes] = {
+        "attention_mask": (1, "length", "length"),
+        "omask_positions": ("choices",),
+        "cls_positions": (),
+        "logits": ("choices",),
+    }
     options: UTCOptions
 
     def __init__(self, options: UTCOptions, tokenizer: PretrainedTokenizer, inputs: Sequence[str]) -> None:

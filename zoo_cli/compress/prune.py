@@ -1,0 +1,168 @@
+"""`zoo prune`: smaller models cut out of a fine-tuned one and trained to answer as it does.
+
+The run folder has, beside what every run has: `tables/`, the model with the smaller vocabulary, where that is asked
+for; `widths/<width>/`, the run of each width, whose `best/` is a model folder; `pruning.md`, the table. `best/` is the
+narrowest model that keeps to the gates; where none does, `rejected/` is the widest.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zoo_cli.base.errors import DataError, GateError, Location, UsageError
+from zoo_cli.base.files import atomic_folder, read_json, write_text
+from zoo_cli.base.progress import progress as progress_line
+from zoo_cli.compress.pruning import choose, cut, importance
+from zoo_cli.compress.vocabulary import cut_tables, frequent_tokens
+from zoo_cli.distill import report
+from zoo_cli.distill.lesson import SECTIONS, TEACHER, Lesson, prepare
+from zoo_cli.distill.strategies import expand
+from zoo_cli.engine.batches import Arrays
+from zoo_cli.engine.run import RESULT, Run, open_run
+from zoo_cli.engine.setup import Assembly, load_folder, read_parts
+from zoo_cli.recipe.loading import LoadedRecipe
+from zoo_cli.recipe.render import to_yaml
+from zoo_cli.recipe.schema import PruneSection, Recipe, TrainSection
+from zoo_cli.tasks.base import load_task
+from zoo_cli.tokenizers.wordpiece import WordPieceTokenizer
+
+WIDTHS, TABLES, REJECTED, TABLE = "widths", "tables", "rejected", "pruning.md"
+
+
+def section_of(recipe: Recipe) -> PruneSection:
+    """The recipe's `prune` section.
+
+    Raises:
+        UsageError: it has none (`no-pruning`).
+    """
+    if recipe.prune is None:
+        raise UsageError(
+            "no-pruning",
+            "the recipe has no section 'prune'",
+            fix="say in it how small the model is to be: `widths: [0.75]`",
+        )
+    return recipe.prune
+
+
+def prune(loaded: LoadedRecipe, folder: Path, source: Path, resume: bool = False, force: bool = False) -> None:
+    """Prune a model as a recipe says; the run folder has the result.
+
+    Args:
+        loaded: the recipe.
+        folder: run folder.
+        source: model folder of the fine-tuned model.
+        resume: go on with an unfinished run.
+        force: replace a run that is there.
+
+    Raises:
+        GateError: no width keeps to `gates.metric_drop` and `gates.teacher_share` (`gate-failed`).
+        ZooError: see `zoo_cli.engine.loop.train`, `load_folder`, `choose` and `read_parts`.
+    """
+    section = section_of(loaded.recipe)
+    if not loaded.recipe.data.train:
+        raise DataError("no-training-data", "the recipe names no training files", fix="set data.train")
+    parts = read_parts(loaded.recipe.data, loaded.recipe.train.seed, ("train", "dev"))
+    recipe, options = to_yaml(loaded, defaults=True, origins=False), section.stage.training(loaded.recipe.train)
+    with open_run(folder, recipe, resume=resume, force=force, sections=SECTIONS) as run:
+        original = source
+        if section.vocabulary is not None or section.positions is not None:
+            source = _smaller_tables(section, folder / TABLES, source, parts["train"], force)
+        lesson = prepare(loaded, folder, source, parts, loaded.recipe.model.family)
+        lesson.claim(force, (WIDTHS, REJECTED))
+        teacher = lesson.teacher.assembly
+        found = importance(teacher.model, _samples(lesson, section.examples, options.seed))
+        models: dict[str, tuple[Assembly, Path]] = {"unpruned": (load_folder(original), original)}
+        for width in sorted(section.widths, reverse=True):
+            smaller = cut(teacher.model, choose(found, width, section.layers))
+            task = load_task(source, teacher.tokenizer, teacher.task.inputs)
+            task.fit_model(smaller.config.state_shapes)
+            student = Assembly(smaller, teacher.tokenizer, task)
+            matches = expand(section.stage, teacher.model.config, smaller.config)
+            place = folder / WIDTHS / f"{width:g}"
+            models[f"width {width:g}"] = (lesson.stage(place, student, matches, options, recipe), place / "best")
+        if lesson.world.leads:
+            _conclude(loaded, run, lesson, models, options)
+
+
+def _smaller_tables(section: PruneSection, folder: Path, source: Path, examples: list[Any], force: bool) -> Path:
+    """The model folder with fewer tokens and positions, made unless it is there."""
+    if force:
+        shutil.rmtree(folder, ignore_errors=True)
+    if not folder.is_dir():
+        assembly = load_folder(source)
+        tokenizer, tokens = assembly.tokenizer, None
+        if section.vocabulary is not None:
+            ids = (
+                feature["input_ids"].ravel()
+                for example in assembly.task.adapt(examples, training=True)
+                for feature in assembly.task.encode(example, training=True)
+            )
+            tokens = frequent_tokens(tokenizer, ids, section.vocabulary)
+            assert isinstance(tokenizer, WordPieceTokenizer)  # others were refused
+            tokenizer = tokenizer.subset(tokens.tolist())
+        smaller = cut_tables(assembly.model, tokens, section.positions)
+        task = load_task(source, tokenizer, assembly.task.inputs)
+        with atomic_folder(folder) as partial:
+            Assembly(smaller, tokenizer, task).save(partial)
+    return folder
+
+
+def _samples(lesson: Lesson, count: int, seed: int) -> Iterator[Arrays]:
+    """Training examples, each a batch of its own."""
+    total = len(lesson.features)
+    chosen = np.random.default_rng(seed).permutation(total)[:count]
+    names = lesson.inputs | set(lesson.labels)
+    with progress_line("Judging heads and neurons", len(chosen)) as show:
+        for index in chosen:
+            batch = lesson.task.stack(lesson.features.take([index]))
+            yield {name: array for name, array in batch.items() if name in names}
+            show(1)
+
+
+def _conclude(
+    loaded: LoadedRecipe, run: Run, lesson: Lesson, models: dict[str, tuple[Assembly, Path]], options: TrainSection
+) -> None:
+    """Measure the models, write the table and the chosen one, and judge it."""
+    metric, gates = options.metric or lesson.metric, loaded.recipe.gates
+    rows, scores = lesson.compare(models, options)
+    reference = rows[0].score
+    breaches: dict[str, str] = {}
+    for row in rows[1:]:
+        if row.score is None or reference is None:
+            continue  # nothing to judge by
+        drop = row.score - reference if metric == "loss" else reference - row.score
+        if drop > gates.metric_drop + 1e-9:
+            breaches[row.model] = f"{metric} {row.score:.4f} instead of {reference:.4f}"
+        elif gates.teacher_share is not None and (row.share or 0.0) < gates.teacher_share - 1e-9:
+            breaches[row.model] = f"{row.share or 0.0:.1%} of {metric}"
+    kept = [row.model for row in rows[1:] if row.model not in breaches]
+    chosen = kept[-1] if kept else rows[1].model
+    breach = None if kept else f"no width keeps to the gates: {'; '.join(f'{k}: {v}' for k, v in breaches.items())}"
+    results = {name: read_json(place.parent / RESULT) for name, (_, place) in models.items() if name != "unpruned"}
+    described = {
+        name: {"matches": [], "steps": result["steps"], "seconds": result["seconds"]}
+        for name, result in results.items()
+    }
+    run.save_best(models[chosen][0].save, scores[chosen])
+    write_text(run.folder / TABLE, report.markdown("Pruning", metric, rows, described, breach))
+    shutil.rmtree(run.folder / TEACHER, ignore_errors=True)
+    if breach:
+        shutil.rmtree(run.folder / REJECTED, ignore_errors=True)
+        run.best.rename(run.folder / REJECTED)
+    score = next(row.score for row in rows if row.model == chosen)
+    totals = {key: sum(each[key] for each in results.values()) for key in ("steps", "seconds")}
+    table = report.as_json(rows)
+    run.finish({**results[chosen], **totals, "chosen": chosen, "best_score": score, "table": table})
+    if breach:
+        raise GateError(
+            "gate-failed",
+            "{breach}",
+            at=Location.of(run.folder / REJECTED),
+            fix="prune less, train longer, or loosen gates.metric_drop, and repeat with --force",
+            breach=breach,
+        )

@@ -1,0 +1,23 @@
+"""Replaced-token detection: ELECTRA, Clark et al., 2020, https://arxiv.org/abs/2003.10555.
+
+A generator learns to fill in masked tokens, a discriminator to tell which tokens are the generator's.
+"""
+
+from __future__ import annotations
+
+import paddle
+
+from zoo_cli.engine.objectives.pretraining import Pretraining, Tensors, Term, where_seen
+
+
+class ReplacedTokens(Pretraining):
+    """Trains `zoo_cli.models.electra.pretraining.ElectraForTotalPretraining`."""
+
+    def terms(self, model: paddle.nn.Layer, batch: Tensors) -> list[Term]:
+        result, config = model(**batch), model.config
+        masked = batch["generator_labels"]
+        replaced = where_seen(result.discriminator_labels, result.attention_mask)
+        return [
+            Term("generator", result.generator_loss, result.generator_logits, masked, config.gen_weight),
+            Term("rtd", result.discriminator_loss, result.discriminator_logits, replaced, config.disc_weight),
+        ]

@@ -1,0 +1,35 @@
+"""Multi-level text discrimination: ERNIE-Health, Wang et al., 2021, https://arxiv.org/abs/2110.07244.
+
+As in ELECTRA a generator fills in masked tokens. The discriminator tells which tokens were replaced (RTD), which of
+several candidates the original one is (MTS), and which two texts are maskings of the same one (CSP).
+"""
+
+from __future__ import annotations
+
+import paddle
+
+from zoo_cli.engine.objectives.pretraining import Pretraining, Tensors, Term, where_seen
+from zoo_cli.models.ernie_health.modeling import CSP_WEIGHT, MTS_WEIGHT, RTD_WEIGHT, partner_scores
+
+
+class TextViews(Pretraining):
+    """Trains `zoo_cli.models.ernie_health.modeling.ErnieHealthForTotalPretraining`."""
+
+    def terms(self, model: paddle.nn.Layer, batch: Tensors) -> list[Term]:
+        result = model(**batch)
+        replaced, judged = result.discriminator_labels, result.judged
+        detected = where_seen(replaced, result.attention_mask)
+        chosen = where_seen(paddle.zeros_like(replaced), replaced == 1)  # the original is the first candidate
+        partner_logits, partners = partner_scores(judged.csp_logits)
+        return [
+            Term(
+                "generator",
+                result.gen_loss,
+                result.generator_logits,
+                batch["generator_labels"],
+                model.config.gen_weight,
+            ),
+            Term("rtd", result.disc_rtd_loss, judged.rtd_logits, detected, RTD_WEIGHT),
+            Term("mts", result.disc_mts_loss, judged.mts_logits, chosen, MTS_WEIGHT),
+            Term("csp", result.disc_csp_loss, partner_logits, partners, CSP_WEIGHT),
+        ]

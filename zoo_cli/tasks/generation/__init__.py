@@ -1,0 +1,1 @@
+"""Texts written for texts: summaries, titles, questions, advertisements."""

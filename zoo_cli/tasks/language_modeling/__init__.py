@@ -1,0 +1,1 @@
+"""Plain text continued, and how well it is foretold."""
