@@ -164,7 +164,9 @@ def main() -> None:
             write(folder, name, list(sources))
             losses = {}
             for library, (python, source) in sources.items():
-                worker = Worker(library, python, source, {"folder": scratch, "name": name, "rate": RATE, "decay": DECAY})
+                worker = Worker(
+                    library, python, source, {"folder": scratch, "name": name, "rate": RATE, "decay": DECAY}
+                )
                 worker.start()
                 worker.measure()
                 worker.process.kill()

@@ -18,7 +18,12 @@ def zoo(*arguments: str, folder: Path, stdin: str | bytes = "", **environment: s
     variables = {**os.environ, "ZOO_HOME": str(folder / "home"), "OMP_NUM_THREADS": "1", **environment}
     data = stdin.encode() if isinstance(stdin, str) else stdin
     done = subprocess.run(
-        [sys.executable, "-m", "zoo_cli", *arguments], cwd=folder, env=variables, input=data, capture_output=True, check=False
+        [sys.executable, "-m", "zoo_cli", *arguments],
+        cwd=folder,
+        env=variables,
+        input=data,
+        capture_output=True,
+        check=False,
     )
     return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
@@ -27,7 +32,9 @@ def zoo(*arguments: str, folder: Path, stdin: str | bytes = "", **environment: s
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working directory with a short tiny run of UIE."""
     folder = tmp_path_factory.mktemp("work")
-    done = zoo("finetune", "-r", "uie/msra.yaml", "--tiny", "--json", "train.max_steps=6", "train.eval_steps=3", folder=folder)
+    done = zoo(
+        "finetune", "-r", "uie/msra.yaml", "--tiny", "--json", "train.max_steps=6", "train.eval_steps=3", folder=folder
+    )
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["steps"] == 6
@@ -169,9 +176,13 @@ def test_data_commands(trained: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["parts"][0]["rows"] == 120
     sample = Path(__file__).parents[2] / "zoo_cli" / "data" / "samples" / "doccano" / "train.jsonl"
-    done = zoo("data", "convert", str(sample), "out", "--format", "doccano", "--split", "0.8,0.2", "--json", folder=trained)
+    done = zoo(
+        "data", "convert", str(sample), "out", "--format", "doccano", "--split", "0.8,0.2", "--json", folder=trained
+    )
     assert set(json.loads(done.stdout)) == {"train.txt", "dev.txt"}
-    done = zoo("data", "split", str(sample), "parts", "--format", "doccano", "--sizes", "50,10", "--json", folder=trained)
+    done = zoo(
+        "data", "split", str(sample), "parts", "--format", "doccano", "--sizes", "50,10", "--json", folder=trained
+    )
     assert json.loads(done.stdout) == {"train": 50, "dev": 10}
     done = zoo("data", "preview", "-r", "uie/custom.yaml", "--tiny", "-n", "1", folder=trained)
     assert "prompts" in json.loads(done.stdout.splitlines()[0])

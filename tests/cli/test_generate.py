@@ -25,6 +25,7 @@ from zoo_cli.cli.chat import chat  # noqa: E402
 from zoo_cli.cli.decoding import decoding_changes, parse_parameters  # noqa: E402
 from zoo_cli.cli.generate import generate  # noqa: E402
 from zoo_cli.engine.finetune import finetune  # noqa: E402
+from zoo_cli.export.job import export_recipe  # noqa: E402
 from zoo_cli.recipe.loading import load_recipe  # noqa: E402
 
 
@@ -62,6 +63,19 @@ def test_generate_writes_text_json_and_streams(capsys: pytest.CaptureFixture[str
         own = [line for line in found if line["index"] == index]
         assert own[-1] == {"index": index, **answer, "score": pytest.approx(answer["score"], rel=1e-3)}
         assert "".join(line["piece"] for line in own[:-1]) == answer["text"] != ""
+
+
+def test_generate_from_a_bundle(capsys: pytest.CaptureFixture[str], work: Path) -> None:
+    loaded = load_recipe("unimo-text/lcsts", ["export.backends=[onnx]", "data.limit=2"], tiny=True)
+    export_recipe(loaded, work / "unimo-text" / "lcsts" / "best", work / "export")
+    greedy: dict[str, Any] = {
+        "text": "本报讯，云安市的新医院建成。",
+        "decode_strategy": "greedy_search",
+        "min_new_tokens": 2,
+    }
+    for stream in (False, True):
+        generate(source=work / "export" / "bundle", stream=stream, **greedy)
+        assert capsys.readouterr().out == write(capsys, work, **greedy) != "\n"
 
 
 def test_generate_to_a_file_with_a_seed(capsys: pytest.CaptureFixture[str], work: Path) -> None:

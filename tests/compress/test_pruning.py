@@ -102,7 +102,7 @@ def test_a_cut_model_is_an_ordinary_one(tmp_path: Any) -> None:
 
 
 def test_importance_is_the_derivative_of_masks() -> None:
-    """Heads: by differences of the loss under a mask. Neurons: from the weights' own derivatives, again by differences."""
+    """Heads: by differences of the loss under a mask. Neurons: the same for their weights, in two parts."""
     model = make("bert", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
     batch = {name: tensor.numpy() for name, tensor in inputs_of(model, rows=1).items()} | {"labels": np.array([1])}
     (found, *_) = importance(model, [batch])
@@ -156,7 +156,23 @@ def test_layers_of_another_kind_are_refused() -> None:
 
 @pytest.fixture
 def tokenizer(tmp_path: Any) -> Any:
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "上", "海", "很", "大", "##大", "北", "京", "hello", "##lo", "hel"]
+    words = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        "上",
+        "海",
+        "很",
+        "大",
+        "##大",
+        "北",
+        "京",
+        "hello",
+        "##lo",
+        "hel",
+    ]
     (tmp_path / "vocab.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
     return load_tokenizer(tmp_path / "vocab.txt", class_name="BertTokenizer")
 

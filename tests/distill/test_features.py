@@ -64,7 +64,9 @@ def pupil_of(task: str, teacher: Model, family: str = "bert", matches: list[Dist
     return pupil
 
 
-def objective_of(task: str, pupil: Pupil, family: str, teacher: Any, matches: list[DistillMatch] = MATCHES) -> Distillation:
+def objective_of(
+    task: str, pupil: Pupil, family: str, teacher: Any, matches: list[DistillMatch] = MATCHES
+) -> Distillation:
     inputs = inputs_of(family)
     labels = sorted(set(features(task, inputs, 1)[0]) - set(inputs))
     return Distillation(pupil.student, Ids(task, inputs), inputs, labels, matches, teacher)
@@ -161,13 +163,19 @@ def test_losses_do_not_depend_on_padding_or_on_the_batch(task: str, tmp_path: Pa
 def test_a_student_that_is_its_teacher_has_nothing_to_learn(tmp_path: Path) -> None:
     model = build("bert", "token_classification")
     model.eval()
-    teacher = Teacher(Assembly(model, None, Ids("token_classification", inputs_of("bert"))), tmp_path, inputs_of("bert"))  # type: ignore[arg-type]
+    teacher = Teacher(
+        Assembly(model, None, Ids("token_classification", inputs_of("bert"))), tmp_path, inputs_of("bert")
+    )  # type: ignore[arg-type]
     for strategy in ("logits", "minilm", "minilmv2"):
         matches = expand(DistillStage(strategy=strategy), model.config, model.config)  # type: ignore[arg-type]
         pupil = Pupil(model, matches, model.config)
-        objective = objective_of("token_classification", pupil, "bert", teacher.asked(wanted(matches, "teacher")), matches)
+        objective = objective_of(
+            "token_classification", pupil, "bert", teacher.asked(wanted(matches, "teacher")), matches
+        )
         pupil.eval()
-        assert objective.loss(pupil, batch_of("token_classification", "bert"), 0).total.item() == pytest.approx(0, abs=1e-5)
+        assert objective.loss(pupil, batch_of("token_classification", "bert"), 0).total.item() == pytest.approx(
+            0, abs=1e-5
+        )
 
 
 def test_tinybert_learns_with_its_own_projections(tmp_path: Path) -> None:
@@ -179,7 +187,9 @@ def test_tinybert_learns_with_its_own_projections(tmp_path: Path) -> None:
         matches = expand(stage, config, student.config)
         pupil = Pupil(student, matches, config)
         assert {name.removeprefix("student.") for name in pupil.state_dict()} == set(student.state_dict())
-        objective = objective_of("sequence_classification", pupil, "tinybert", teacher.asked(wanted(matches, "teacher")), matches)
+        objective = objective_of(
+            "sequence_classification", pupil, "tinybert", teacher.asked(wanted(matches, "teacher")), matches
+        )
         objective.loss(pupil, batch_of("sequence_classification", "bert"), 0).total.backward()
         learnt = {name for name, value in student.backbone.named_parameters() if value.grad is not None}
         assert {name.removesuffix(".weight") for name in learnt if name.startswith("fit") and "weight" in name} == names
@@ -206,7 +216,9 @@ def test_parts_sum_up_to_the_total(tmp_path: Path) -> None:
     teacher = teacher_of("token_classification", tmp_path, "bert")
     pupil = pupil_of("token_classification", teacher.assembly.model, "bert")
     batch = batch_of("token_classification", "bert")
-    losses = objective_of("token_classification", pupil, "bert", teacher.asked(wanted(MATCHES, "teacher"))).loss(pupil, batch, 0)
+    losses = objective_of("token_classification", pupil, "bert", teacher.asked(wanted(MATCHES, "teacher"))).loss(
+        pupil, batch, 0
+    )
     assert set(losses.parts) == {"logits", "hidden", "attention", "query", "labels"}
     assert losses.total.item() == pytest.approx(sum(part.item() for part in losses.parts.values()), rel=1e-5)
     assert losses.weight == (batch["labels"] != -100).sum()

@@ -102,7 +102,9 @@ def test_the_run_has_the_curves_of_all_stages_and_no_answers(finished: Path) -> 
 def test_the_recipe_in_the_run_means_the_same(finished: Path) -> None:
     stored = load_recipe(str(finished / "best" / "recipe.yaml"))
     tree = load_yaml((finished / "best" / "recipe.yaml").read_text(), "recipe.yaml")
-    assert [match["feature"] for match in tree["distill"]["stages"]["intermediate"]["matches"]] == ["hidden"] * 2 + ["attention"]
+    assert [match["feature"] for match in tree["distill"]["stages"]["intermediate"]["matches"]] == ["hidden"] * 2 + [
+        "attention"
+    ]
     assert stored.recipe.distill is not None
     assert stored.recipe.distill.stages["prediction"].training(stored.recipe.train).max_steps == 8
 

@@ -22,7 +22,15 @@ distill:
     first:
       strategy: uniform
 """
-GLUE = {"sst2": (64, 20), "qqp": (128, 10), "mrpc": (128, 20), "cola": (64, 50), "rte": (128, 20), "mnli": (128, 10), "qnli": (128, 10)}
+GLUE = {
+    "sst2": (64, 20),
+    "qqp": (128, 10),
+    "mrpc": (128, 20),
+    "cola": (64, 50),
+    "rte": (128, 20),
+    "mnli": (128, 10),
+    "qnli": (128, 10),
+}
 
 
 def write(folder: Path, text: str) -> str:
@@ -93,7 +101,11 @@ def test_a_strategy_stays_where_a_shape_is_not_known(tmp_path: Path) -> None:
         ("      teacher_layer: 3\n", {"option-of-strategy": 9}),
         ("    second: {}\n", {"empty-stage": 11}),
         ("      matches:\n        - {feature: hidden, loss: mse, teacher: 7, student: 1}\n", {"no-layer": 12}),
-        ("      matches:\n        - {feature: attention, loss: kl, teacher: 1, student: 1}\n        - {feature: labels, loss: kl}\n", {"key-of-match": 13}),
+        (
+            "      matches:\n        - {feature: attention, loss: kl, teacher: 1, student: 1}\n"
+            "        - {feature: labels, loss: kl}\n",
+            {"key-of-match": 13},
+        ),
         ("      train: {epochs: many}\n", {"wrong-value": 11}),
         ("      train: {end_learning_rate: 1.0}\n", {"rising-rate": 11}),
         ("      train: {warmup_steps: 10, max_steps: 5}\n", {"long-warmup": 11}),
@@ -123,11 +135,15 @@ def test_the_student_is_checked_like_the_model(tmp_path: Path, student: str, cod
 
 
 def test_a_share_needs_a_development_set(tmp_path: Path) -> None:
-    assert "no-dev-set" in errors(write(tmp_path, BASE.replace(", dev: dev.json", "") + "gates: {teacher_share: 0.9}\n"))
+    assert "no-dev-set" in errors(
+        write(tmp_path, BASE.replace(", dev: dev.json", "") + "gates: {teacher_share: 0.9}\n")
+    )
 
 
 def test_overrides_reach_into_a_stage_by_its_name(tmp_path: Path) -> None:
-    loaded = load_recipe(write(tmp_path, BASE), ["distill.stages.first.train.epochs=2", "distill.stages.first.temperature=4"])
+    loaded = load_recipe(
+        write(tmp_path, BASE), ["distill.stages.first.train.epochs=2", "distill.stages.first.temperature=4"]
+    )
     stage = loaded.recipe.distill.stages["first"]  # type: ignore[union-attr]
     assert (stage.training(loaded.recipe.train).epochs, stage.temperature) == (2.0, 4.0)
     assert errors(write(tmp_path, BASE), "distill.stages.first.train.epoch=2").keys() == {"unknown-key"}

@@ -72,7 +72,10 @@ def test_last_compares_from_the_top() -> None:
 
 def test_minilm_compares_the_last_layers() -> None:
     matches = expand(stage("minilm"), shape(12), shape(6, 384))
-    assert [(match.feature, match.teacher, match.student) for match in matches] == [("attention", 12, 6), ("value", 12, 6)]
+    assert [(match.feature, match.teacher, match.student) for match in matches] == [
+        ("attention", 12, 6),
+        ("value", 12, 6),
+    ]
     assert matches[1].relation_heads == 12
     assert codes(stage("minilm"), shape(12), shape(6, 384, 6)) == {"heads-differ"}
 

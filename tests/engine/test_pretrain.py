@@ -300,6 +300,7 @@ def test_one_document_has_no_next_sentence_and_that_shows_at_once(tmp_path: Path
         ("bert", ["pretrain.max_length=512"], "too-long"),
         ("bert", ["data.train=x.txt", "data.format=csv"], "no-labelled-data"),
         ("bert", ["task.name=extraction"], "two-trainings"),
+        ("electra", ["model.config.generator_config={hiden_size: 3}"], "wrong-value"),
     ],
 )
 def test_rules_of_pretraining(name: str, overrides: list[str], code: str) -> None:

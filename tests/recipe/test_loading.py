@@ -98,7 +98,9 @@ def test_preset_fills_family_and_configuration(tmp_path: Path) -> None:
         ("train.recompute=true", ("train", "recompute"), True),
     ],
 )
-def test_overrides_follow_the_type_of_the_key(tmp_path: Path, override: str, path: tuple[str, ...], value: object) -> None:
+def test_overrides_follow_the_type_of_the_key(
+    tmp_path: Path, override: str, path: tuple[str, ...], value: object
+) -> None:
     extra = [] if path[0] != "data" else ["data.format=bio"]
     tree: object = resolved_tree(load_recipe(_write(tmp_path, MINIMAL), [override, *extra]))
     for key in path:
@@ -141,7 +143,10 @@ def test_wrong_overrides(tmp_path: Path, override: str, code: str) -> None:
         (MINIMAL + "train: {warmup_ratio: 0.1, warmup_steps: 5}\n", "two-warmups"),
         (MINIMAL + "train: {warmup_steps: 5, max_steps: 5}\n", "long-warmup"),
         (MINIMAL + "train: {learning_rate: 0.1, end_learning_rate: 0.2}\n", "rising-rate"),
-        (MINIMAL.replace("vocab: vocab.txt", "vocab: v.txt\n  config: {hidden_size: 10, num_attention_heads: 3}"), "heads"),
+        (
+            MINIMAL.replace("vocab: vocab.txt", "vocab: v.txt\n  config: {hidden_size: 10, num_attention_heads: 3}"),
+            "heads",
+        ),
         (MINIMAL.replace("vocab: vocab.txt", "vocab: v.txt\n  architecture: BertModel"), "unknown-architecture"),
     ],
 )

@@ -82,9 +82,9 @@ def test_mutations(name: str, tmp_path: Path) -> None:
         if not must_fail and not errors:
             return
         invalid += 1
-        if any(error.exit_code == 2 and error.at and error.at.file == str(target) and error.at.line for error in errors) and (
-            not must_fail or any(error.at and error.at.line == line for error in errors)
-        ):
+        if any(
+            error.exit_code == 2 and error.at and error.at.file == str(target) and error.at.line for error in errors
+        ) and (not must_fail or any(error.at and error.at.line == line for error in errors)):
             refused += 1
         else:
             missed.append((what, [str(error) for error in errors]))

@@ -102,6 +102,10 @@ def test_any_text_parses_or_is_refused(text: str) -> None:
         return
 
 
-@given(st.one_of(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"])), st.integers(), st.booleans(), st.none()))
+@given(
+    st.one_of(
+        st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"])), st.integers(), st.booleans(), st.none()
+    )
+)
 def test_written_scalars_read_back(value: object) -> None:
     assert load_yaml(f"key: {yaml_scalar(value)}", "f.yaml") == {"key": value}

@@ -1,1 +1,1 @@
-"""Floor 0: errors with exit codes, atomic files, hashes, console output, resources and downloads. No paddle, no numpy."""
+"""Floor 0: errors with exit codes, atomic files, hashes, console output, resources, downloads. No paddle, no numpy."""

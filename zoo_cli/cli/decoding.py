@@ -114,11 +114,25 @@ def parse_parameters(settings: Sequence[str]) -> dict[str, Any]:
 
 
 def open_generator(folder: Path, device: str) -> Pipeline:
-    """A pipeline of a model folder that generates text.
+    """A pipeline that generates text, on a bundle (without paddle where the back end allows) or a model folder.
 
     Raises:
         UsageError: the model does not generate (`no-generation`).
     """
+    from zoo_cli.tasks.generative import GenerativeTask
+
+    if (folder / "onnx").is_dir() or (folder / "paddle").is_dir():
+        from zoo_cli import runtime
+
+        pipeline: Pipeline = runtime.load(folder)
+        if not isinstance(pipeline.task, GenerativeTask):
+            raise UsageError(
+                "no-generation",
+                "a model for {task} does not generate text",
+                fix="use `zoo predict`",
+                task=pipeline.task.name,
+            )
+        return pipeline
     from zoo_cli.engine.device import use_device
 
     use_device(device)

@@ -39,6 +39,7 @@ def load_job(
 
 def announce(verb: str, loaded: LoadedRecipe, folder: Path, source: Path | None, as_json: bool) -> None:
     """What a verb would do, for `--dry-run`; looks at the data so that a wrong path shows here."""
+    task: str
     if verb == "pretrain":
         task, rows = loaded.pretraining.objective, _corpora(loaded.pretraining)
     else:

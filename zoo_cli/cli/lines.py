@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -52,13 +52,7 @@ def read_requests(source: str | None, text: str | None) -> Iterator[tuple[Locati
             "no-input", "there is nothing to answer", fix="name a file with --input, or - for standard input"
         )
     name = "standard input" if source == "-" else source
-    try:
-        stream: IO[bytes] = sys.stdin.buffer if source == "-" else Path(source).open("rb")
-    except OSError as error:
-        raise DataError(
-            "unreadable-file", "cannot be read: {reason}", at=Location(source), reason=error.strerror or str(error)
-        ) from error
-    with nullcontext(stream) if source == "-" else stream as lines:
+    with _open(source) as lines:
         for number, raw in enumerate(lines, 1):
             place = Location(name, number)
             try:
@@ -74,6 +68,30 @@ def read_requests(source: str | None, text: str | None) -> Iterator[tuple[Locati
                     raise DataError("broken-json", "not valid JSON: {reason}", at=place, reason=error.msg) from error
             else:
                 yield place, line
+
+
+@contextmanager
+def _open(source: str) -> Iterator[IO[bytes]]:
+    if source == "-":
+        yield sys.stdin.buffer
+        return
+    try:
+        stream = Path(source).open("rb")  # noqa: SIM115  only what opening raises is about the file
+    except OSError as error:
+        raise DataError(
+            "unreadable-file", "cannot be read: {reason}", at=Location(source), reason=error.strerror or str(error)
+        ) from error
+    with stream:
+        yield stream
+
+
+@contextmanager
+def _target(output: str) -> Iterator[IO[str]]:
+    if output == "-":
+        yield sys.stdout
+        return
+    with atomic_file(Path(output)) as partial, partial.open("w", encoding="utf-8") as stream:
+        yield stream
 
 
 def write_answers(
@@ -99,13 +117,11 @@ def write_answers(
 
     # Interactive input is answered line by line.
     window = 1 if output == "-" and sys.stdin.isatty() else 256
-    target = nullcontext(None) if output == "-" else atomic_file(Path(output))
-    with target as partial:
-        with nullcontext(sys.stdout) if partial is None else partial.open("w", encoding="utf-8") as stream:
-            try:
-                for answer in pipeline.stream(values(), window=window, **parameters):
-                    write(answer, stream)
-            except ZooError as error:
-                if error.at is None and places:
-                    error.at = places[0]
-                raise
+    with _target(output) as stream:
+        try:
+            for answer in pipeline.stream(values(), window=window, **parameters):
+                write(answer, stream)
+        except ZooError as error:
+            if error.at is None and places:
+                error.at = places[0]
+            raise

@@ -285,12 +285,13 @@ def matches_fit_models(recipe: Recipe, task: Any, layered: Layered) -> Iterator[
 @rule
 def share_can_be_measured(recipe: Recipe, task: Any, layered: Layered) -> Iterator[tuple[Path, UsageError]]:
     """A share of the teacher's score needs a development set."""
-    if (recipe.distill is not None or recipe.prune is not None) and recipe.gates.teacher_share is not None:
-        if not recipe.data.dev and not recipe.data.dev_fraction:
-            yield (
-                ("gates", "teacher_share"),
-                UsageError("no-dev-set", "the share cannot be measured without data.dev or data.dev_fraction"),
-            )
+    has_student = recipe.distill is not None or recipe.prune is not None
+    has_dev = recipe.data.dev or recipe.data.dev_fraction
+    if has_student and recipe.gates.teacher_share is not None and not has_dev:
+        yield (
+            ("gates", "teacher_share"),
+            UsageError("no-dev-set", "the share cannot be measured without data.dev or data.dev_fraction"),
+        )
 
 
 @rule
@@ -304,8 +305,8 @@ def quantize_route_works(recipe: Recipe, task: Any, layered: Layered) -> Iterato
             ("quantize", "backend"),
             UsageError(
                 "no-such-route",
-                "Paddle Inference 3.3 cannot run a quantised transformer: PaddleSlim's post-training quantisation cannot "
-                "trace one, and graphs of paddle.quantization fail when they are run",
+                "Paddle Inference 3.3 cannot run a quantised transformer: PaddleSlim's post-training quantisation "
+                "cannot trace one, and graphs of paddle.quantization fail when they are run",
                 fix="set quantize.backend to onnx or openvino",
             ),
         )

@@ -93,8 +93,8 @@ class LoadedRecipe:
 
 
 def run_folder(loaded: LoadedRecipe, verb: str) -> Path:
-    """Where a verb writes unless `--output-dir` says otherwise: ``runs/<family>/<name>/<verb>``, relative to the working
-    directory, with ``.tiny`` behind the name of a tiny run."""
+    """Where a verb writes unless `--output-dir` says otherwise: ``runs/<family>/<name>/<verb>``, relative to the
+    working directory, with ``.tiny`` behind the name of a tiny run."""
     family, _, name = loaded.name.rpartition("/")
     return Path("runs") / (family or loaded.recipe.model.family) / (f"{name}.tiny" if loaded.tiny else name) / verb
 
@@ -207,7 +207,7 @@ def _lay_folder(layered: Layered, init: Any, section: tuple[str, ...]) -> str | 
 
 
 def folder_architecture(init: str) -> str | None:
-    """Class name in the configuration of a model folder, or of the best model of a run folder; None if there is none."""
+    """Class name in the configuration of a model folder, or of a run folder's best model; None if there is none."""
     for folder in (Path(init), Path(init) / "best"):
         for name in ("config.json", "model_config.json"):
             if not (folder / name).is_file():
@@ -222,7 +222,7 @@ def folder_architecture(init: str) -> str | None:
 
 
 def _names_weights(parsed: Sequence[tuple[dict[str, Any], Document]], section: tuple[str, ...]) -> bool:
-    """Whether the command line names weights for a model; those of a tiny one bring sizes and vocabulary of their own."""
+    """Whether the command line names weights for a model; in a tiny run they bring their own sizes and vocabulary."""
     inits = [value_at(tree, *section, "init") for tree, _ in parsed]
     return any(isinstance(init, str) and not init.startswith(SCRATCH) for init in inits)
 
@@ -259,7 +259,9 @@ def compose(own: Document, parent: Document | None, overrides: Sequence[str], ti
         for section, family in families.items():
             layered.lay({"family": family}, f"preset of {'.'.join(section)}.init", None, section)
     for layer, document in sources:
-        layered.lay({key: value for key, value in document.value.items() if key not in ("tiny", "extends")}, layer, document)
+        layered.lay(
+            {key: value for key, value in document.value.items() if key not in ("tiny", "extends")}, layer, document
+        )
     if tiny:
         given = {path: _sizes(layered, path) for path in families if _names_weights(parsed, path)}
         for section, family in families.items():

@@ -213,14 +213,14 @@ class StudentSection(Section):
 
 
 class DistillMatch(Section):
-    """One thing in which the student is to be like the teacher. Layers count from 1; 0 is the output of the embeddings."""
+    """One thing in which the student is to be like the teacher. Layers count from 1; 0 is what the embeddings give."""
 
     feature: Literal["labels", "logits", "hidden", "attention", "query", "key", "value"]
     """What is compared: the model's own loss on the labels, its logits, hidden states, attention scores before the
     softmax, or the relations of all tokens' queries, keys or values with one another."""
     loss: Literal["mse", "cosine", "kl", "cross_entropy"] | None = None
-    """How: logits with mse, kl or cross_entropy, hidden with mse or cosine, attention with mse or kl, relations with kl;
-    none for labels."""
+    """How: logits with mse, kl or cross_entropy, hidden with mse or cosine, attention with mse or kl, relations with
+    kl; none for labels."""
     teacher: Annotated[int, Field(ge=0)] | None = None
     """Layer of the teacher."""
     student: Annotated[int, Field(ge=0)] | None = None
@@ -293,7 +293,7 @@ class PruneSection(Section):
     """Smaller models cut out of the fine-tuned one, each trained to answer as it does."""
 
     widths: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=1)] = [0.75]
-    """Shares of the attention heads and of the feed-forward neurons of every layer that are kept; each makes a model."""
+    """Shares of the heads and of the feed-forward neurons of every layer that are kept; each makes a model."""
     layers: PositiveInt | None = None
     """How many layers are kept, evenly spread; by default all."""
     vocabulary: PositiveInt | None = None
@@ -315,14 +315,14 @@ class QuantizeSection(Section):
     """Integer arithmetic for inference: eight bits for weights and for what goes into matrix products."""
 
     backend: Literal["onnx", "openvino", "paddle"] = "onnx"
-    """What will run the model: `onnx` for ONNX Runtime, `openvino` for OpenVINO; `paddle` has no integer products here."""
+    """What will run the model: `onnx` for ONNX Runtime, `openvino` for OpenVINO; `paddle` has no integer products."""
     method: Literal["dynamic", "static"] = "dynamic"
     """Ranges of activations are found in each call (`dynamic`), or beforehand from training examples (`static`)."""
     calibration: (
         Annotated[list[Literal["min_max", "percentile", "entropy", "mse", "nncf"]], Field(min_length=1)] | None
     ) = None
-    """Static: ways to choose ranges, each of which is tried; the best on the development set is kept. `nncf` leaves them,
-    and the choice of what to quantise, to OpenVINO's own quantiser. By default all that the back end has."""
+    """Static: ways to choose ranges, each of which is tried; the best on the development set is kept. `nncf` leaves
+    them, and the choice of what to quantise, to OpenVINO's own quantiser. By default all that the back end has."""
     percentile: Annotated[float, Field(gt=0.5, le=1)] = 0.9999
     """Static: share of the values that the range of `percentile` holds."""
     calibration_examples: PositiveInt = 128

@@ -1,13 +1,13 @@
 """Types of all sections at once: the recipe, the task's options, the data format's options, the architecture's values.
 
-Every fault is found in one pass and becomes a `UsageError` with the place of the key in its file, what was expected, and
-the nearest valid name.
+Every fault is found in one pass and becomes a `UsageError` with the place of the key in its file, what was expected,
+and the nearest valid name.
 """
 
 from __future__ import annotations
 
 import difflib
-import os
+import pathlib
 import re
 from typing import Annotated, Any, get_args, get_origin
 
@@ -159,7 +159,7 @@ def _problems(error: ValidationError, prefix: Path, layered: Layered) -> list[Pr
             init = layered.value.get("model", {}).get("init")
             if path == ("model", "family") and isinstance(init, str) and init != "scratch":
                 # A checkpoint or a model folder would have said which family it is.
-                problem = _silent_folder(init) if os.path.isdir(init) else _unknown_init(init)
+                problem = _silent_folder(init) if pathlib.Path(init).is_dir() else _unknown_init(init)
                 place = _place(("model", "init"), layered)
         elif detail["type"] == "extra_forbidden":
             path = (*prefix, *location)

@@ -1,7 +1,7 @@
 """YAML with the scalars of YAML 1.2 and a line number for everything.
 
-PyYAML follows YAML 1.1: `3e-5` is a string there, `NO` is `False`, and the last of two equal keys wins. Here its parser is
-used up to the node graph, which carries positions; values are made by the core schema of YAML 1.2
+PyYAML follows YAML 1.1: `3e-5` is a string there, `NO` is `False`, and the last of two equal keys wins. Here its parser
+is used up to the node graph, which carries positions; values are made by the core schema of YAML 1.2
 (https://yaml.org/spec/1.2.2/#103-core-schema). Equal keys, tags and keys that are no strings are errors.
 """
 

@@ -58,8 +58,8 @@ class Task(ABC, Generic[Example]):
     Args:
         options: the recipe's `task` section, of the class that the task's specification names.
         tokenizer: the model's tokenizer.
-        inputs: the model's integer inputs, e.g. ``("input_ids", "token_type_ids", "attention_mask")``; names of `states`
-            are passed over.
+        inputs: the model's integer inputs, e.g. ``("input_ids", "token_type_ids", "attention_mask")``; names of
+            `states` are passed over.
 
     Class attributes:
         name: key in `zoo_cli.registry.TASKS`.
@@ -74,8 +74,8 @@ class Task(ABC, Generic[Example]):
             next one; float arrays without a sequence axis. Most models have none.
         most_at_once: examples whose features and outputs may be held at the same time.
         readings: how often the features of an example are read one after another; the last outputs are the answer.
-        label_smoothing: share of the training loss that treats all labels alike (Szegedy et al., 2016), from the options
-            of tasks that have it.
+        label_smoothing: share of the training loss that treats all labels alike (Szegedy et al., 2016), from the
+            options of tasks that have it.
     """
 
     name: str

@@ -104,6 +104,7 @@ class PrefixTask(GenerativeTask[Example], Generic[Example]):
     """
 
     output_names: tuple[str, ...] = ()
+    most_at_once = 64  # masks of prompts take S * S numbers
     main_score: str
     """Name of the score that chooses the best checkpoint."""
 
@@ -120,6 +121,10 @@ class PrefixTask(GenerativeTask[Example], Generic[Example]):
         labels[:-1] = np.where(types[:-1] == 1, ids[1:], IGNORE_INDEX)
         return {**{name: encoded[name] for name in names}, "labels": labels}
 
+    def unmasked(self, prompt: Prompt) -> Feature:
+        """A prompt without its mask, which `read` makes again."""
+        return {name: values for name, values in prompt.items() if name != "attention_mask"}
+
     def stack(self, features: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
         """A batch for training: its mask is float32 [B, 1, S, S], and `labels` int64 [n] are those of the n tokens at
         `masked_positions` only, so that no more vocabulary scores are computed."""
@@ -135,7 +140,8 @@ class PrefixTask(GenerativeTask[Example], Generic[Example]):
         """Have the gold answer scored, and an answer written."""
         labelled, prompt = features
         yield [labelled]
-        (sequences,) = yield [Request(prompt, self.decoding())]
+        mask = prefix_mask(prompt["token_type_ids"][None], np.array([len(prompt["input_ids"])]))[0, 0]
+        (sequences,) = yield [Request({**prompt, "attention_mask": mask}, self.decoding())]
         return [{"ids": ranked(sequences)[0].ids}]
 
     def metrics(self) -> Metrics[Example]:

@@ -57,7 +57,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-def test_corpora_of_paddlenlp(tmp_path: Path, save) -> None:  # noqa: ANN001
+def test_corpora_of_paddlenlp(tmp_path: Path, save) -> None:
     np.save(tmp_path / "p_ids.npy", np.arange(8, dtype=np.int32))
     save(tmp_path / "p_idx.npz", lens=np.array([3, 5], np.int32), sents=np.array([0, 3, 8]), docs=np.array([0, 2]))
     corpus = open_corpus(tmp_path / "p")
@@ -123,7 +123,7 @@ def fractions(folder: Path) -> None:
     [damage_ids, damage_index, other_lengths, other_documents, no_lengths, fractions],
     ids=lambda f: f.__name__,
 )
-def test_damaged_corpora_are_refused(tmp_path: Path, damage) -> None:  # noqa: ANN001
+def test_damaged_corpora_are_refused(tmp_path: Path, damage) -> None:
     random_corpus(tmp_path / "c", LENS)
     damage(tmp_path)
     with pytest.raises(DataError) as caught:

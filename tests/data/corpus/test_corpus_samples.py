@@ -192,8 +192,7 @@ def test_blends_are_written_as_in_paddlenlp(tmp_path: Path) -> None:
 @pytest.fixture
 def blend_parts(tmp_path: Path) -> list[TokenSamples]:
     return [
-        TokenSamples(random_corpus(tmp_path / name, [[tokens]]), length=10)
-        for name, tokens in (("a", 301), ("b", 701))
+        TokenSamples(random_corpus(tmp_path / name, [[tokens]]), length=10) for name, tokens in (("a", 301), ("b", 701))
     ]
 
 

@@ -20,11 +20,11 @@ jieba.setLogLevel(logging.WARNING)
 
 
 @pytest.fixture(scope="module")
-def segmenter():  # noqa: ANN201
+def segmenter():
     return load_segmenter("jieba")
 
 
-def test_the_words_are_those_of_jieba(segmenter) -> None:  # noqa: ANN001
+def test_the_words_are_those_of_jieba(segmenter) -> None:
     texts = [*sentences(), "", " ", "\r\n\n", "a" * 1000, "的" * 900, "𠮷野家\ud83d", "、" * 50]
     assert segmenter.cut(texts) == [list(jieba.cut(text)) for text in texts]
 
@@ -43,13 +43,13 @@ def test_the_words_are_those_of_jieba_for_any_text(texts: list[str]) -> None:
 _loaded = []
 
 
-def load_segmenter_once():  # noqa: ANN201
+def load_segmenter_once():
     if not _loaded:
         _loaded.append(load_segmenter("jieba"))
     return _loaded[0]
 
 
-def test_batches_do_not_change_the_words(segmenter) -> None:  # noqa: ANN001
+def test_batches_do_not_change_the_words(segmenter) -> None:
     texts = sentences() * (200_000 // sum(map(len, sentences())) + 1)
     assert segmenter.cut(texts) == [segmenter.cut([text])[0] for text in sentences()] * (len(texts) // len(sentences()))
 

@@ -127,7 +127,7 @@ def test_the_question_stands_behind_the_text() -> None:
         assert segment["input_ids"].tolist() == tokens + [PAD] * (24 - len(tokens))
         assert segment["attention_mask"].sum() == len(tokens)
         assert not segment["token_type_ids"].any()
-        inside = number * 10 <= 18 and 21 <= number * 10 + room
+        inside = number * 10 <= 18 and number * 10 + room >= 21
         place = (1 + 18 - number * 10, 1 + 20 - number * 10) if inside else (0, 0)
         assert (int(segment["start_positions"]), int(segment["end_positions"])) == place
     assert any(segment["start_positions"] for segment in segments)
@@ -190,17 +190,21 @@ def test_outputs_of_the_first_reading_do_not_count(name: str) -> None:
         assert segments == 1
         quiet = zero(task)
 
-        def outputs(ids: np.ndarray, memory: float, quiet: Any = quiet) -> Outputs:
+        totals: list[int] = []
+
+        def outputs(
+            ids: np.ndarray, memory: float, quiet: Any = quiet, totals: list[int] = totals, twice: bool = retrospective
+        ) -> Outputs:
             made = quiet(ids, memory)
             # What is said depends on the tokens only, but the first reading says something else.
-            first = retrospective and memory < total
+            first = twice and memory < totals[0]
             return {
                 key: np.float32(-7 if first else 1) * np.resize(ids % 5, array.shape) for key, array in made.items()
             }
 
         probe = Reader(task, quiet)
         list(answer_all([task.steps(task.request(request_of(name, LONG)))], probe))
-        total = len(probe.seen) // task.readings
+        totals.append(len(probe.seen) // task.readings)
         (answer,) = answer_all([task.steps(task.request(request_of(name, LONG)))], Reader(task, outputs))
         answers.append(answer)
     assert answers[0] == answers[1]

@@ -84,9 +84,12 @@ def test_prediction_continues_where_the_answer_begins(kind: str, continuous: boo
     assert labelled["labels"][size - 1] == labelled["input_ids"][size]
     for name in ("input_ids", "token_type_ids", "position_ids"):
         np.testing.assert_array_equal(prompt[name], labelled[name][:size])
-    np.testing.assert_array_equal(
-        prompt["attention_mask"], task.stack([labelled])["attention_mask"][0, 0, :size, :size]
-    )
+    mask = task.stack([labelled])["attention_mask"][0, 0, :size, :size]
+    np.testing.assert_array_equal(task.prompt(task.request(task.request_of(EXAMPLE)))[0]["attention_mask"], mask)
+    reading = task.read([labelled, prompt])
+    assert next(reading) == [labelled]
+    (request,) = reading.send([{}])
+    np.testing.assert_array_equal(request.prompt["attention_mask"], mask)
 
 
 def test_several_targets_are_learnt_and_counted() -> None:

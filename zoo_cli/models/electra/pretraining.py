@@ -246,9 +246,7 @@ class ElectraForTotalPretraining(PretrainingPair):
         )
         discriminator_logits = self.discriminator(replaced.input_ids, **inputs).logits
         seen = self.visible(input_ids, attention_mask)
-        losses = self.criterion.losses(
-            generator_logits, discriminator_logits, generator_labels, replaced.labels, seen
-        )
+        losses = self.criterion.losses(generator_logits, discriminator_logits, generator_labels, replaced.labels, seen)
         return ElectraPretrainingOutput(
             loss=self.criterion.weighted(*losses),
             generator_loss=losses[0],

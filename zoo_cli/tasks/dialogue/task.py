@@ -58,7 +58,7 @@ class DialogueTask(PrefixTask[DialogueExample]):
         (response,) = self.references(example)
         request = self.request(self.request_of(example))
         labelled = self.labelled(self._encode(request, self._room(), response))
-        return [labelled] if training else [labelled, dict(self.prompt(request)[0])]
+        return [labelled] if training else [labelled, self.unmasked(self.prompt(request)[0])]
 
     # -- prediction -------------------------------------------------------------------------------------------------
 

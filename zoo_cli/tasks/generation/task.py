@@ -61,7 +61,7 @@ class GenerationTask(PrefixTask[TextExample]):
     def encode(self, example: TextExample, training: bool) -> list[Feature]:
         request, targets = self.request(self.request_of(example)), self.references(example)
         features = [self.labelled(self._encode(request, self.options.max_length, target)) for target in targets]
-        return features if training else [features[0], dict(self.prompt(request)[0])]
+        return features if training else [features[0], self.unmasked(self.prompt(request)[0])]
 
     # -- prediction -------------------------------------------------------------------------------------------------
 
