@@ -13,6 +13,9 @@ import subprocess
 from dataclasses import dataclass, field
 from typing import Any
 
+_ENVIRONMENT = dict(os.environ)
+"""As it is before a script imports paddle with this project's flags, which the other side does not have."""
+
 _HARNESS = """
 import json, os, sys, time
 out = os.fdopen(os.dup(1), "w")
@@ -56,7 +59,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL if not os.environ.get("BENCH_DEBUG") else None,
             text=True,
-            env={**os.environ, **self.environment},
+            env={**_ENVIRONMENT, **self.environment},
         )
         self._send([self.source, self.arguments])
 

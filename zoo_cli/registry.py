@@ -42,6 +42,8 @@ TASKS = {
     "document_classification": "zoo_cli.tasks.document_classification.spec:TASK",
     "document_token_classification": "zoo_cli.tasks.document_token_classification.spec:TASK",
     "document_question_answering": "zoo_cli.tasks.document_question_answering.spec:TASK",
+    "document_multiple_choice": "zoo_cli.tasks.document_multiple_choice.spec:TASK",
+    "document_matching": "zoo_cli.tasks.document_matching.spec:TASK",
     "generation": "zoo_cli.tasks.generation.spec:TASK",
     "dialogue": "zoo_cli.tasks.dialogue.spec:TASK",
     "language_modeling": "zoo_cli.tasks.language_modeling.spec:TASK",

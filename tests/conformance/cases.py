@@ -191,6 +191,24 @@ CASES = {
         {},
         {"max_question_length": 8, "doc_stride": 8, "max_length": 16},
     ),
+    "document_multiple_choice": Case(
+        "ernie_doc",
+        "choices",
+        choices(),
+        "accuracy",
+        {"context": "在上海" * 8, "question": "谁", "choices": ["天地", "坏人", "好人"]},
+        {"answer": "好人", "index": 2},
+        {"max_length": 16},
+    ),
+    "document_matching": Case(
+        "ernie_doc",
+        "cail_scm",
+        cases(),
+        "accuracy",
+        {"text": "玄地" * 8, "candidates": ["天" * 12, "玄" * 12]},
+        {},
+        {"max_length": 16},
+    ),
 }
 
 PAIRS = [(name, task) for name in FAMILIES for task in family(name).tasks if task in CASES]

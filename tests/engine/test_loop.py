@@ -199,6 +199,7 @@ class Broken(Supervised):
     """The loss of one row becomes infinite minus infinite."""
 
     def __init__(self, step: int, row: np.ndarray) -> None:
+        super().__init__()
         self.step, self.row = step, row
 
     def loss(self, model: paddle.nn.Layer, batch: Arrays, step: int) -> Losses:

@@ -14,6 +14,7 @@ from zoo_cli.models.bert.config import BertConfig
 from zoo_cli.models.layers import (
     Encoder,
     EncoderLayer,
+    Linear,
     MultiHeadAttention,
     activation,
     attention_bias,
@@ -180,3 +181,26 @@ def test_recomputed_layers_have_the_same_gradients() -> None:
     layer.clear_gradients()
     (recompute(layer, x, use_reentrant=False).hidden ** 2).sum().backward()
     np.testing.assert_allclose(layer.linear1.weight.grad.numpy(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (2, 4, 5), (2, 3, 4, 5), (1, 5)])
+def test_gradients_of_a_linear_layer(shape: tuple[int, ...]) -> None:
+    draw = np.random.default_rng(0)
+    layer, plain = Linear(5, 7), paddle.nn.Linear(5, 7)
+    plain.set_state_dict(layer.state_dict())
+    weights = paddle.to_tensor(draw.normal(size=(*shape[:-1], 7)).astype(np.float32))
+    values = draw.normal(size=shape).astype(np.float32)
+    grads = []
+    for each in (layer, plain):
+        x = paddle.to_tensor(values, stop_gradient=False)
+        (each(x) * weights).sum().backward()
+        grads.append([x.grad.numpy(), each.weight.grad.numpy(), each.bias.grad.numpy(), each(x).numpy()])
+    for ours, theirs in zip(*grads, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_a_frozen_bias_gets_no_gradient() -> None:
+    layer = Linear(5, 7)
+    layer.bias.stop_gradient = True
+    layer(paddle.ones([2, 5])).sum().backward()
+    assert layer.bias.grad is None and layer.weight.grad is not None

@@ -23,9 +23,10 @@ INPUTS = ("input_ids", "token_type_ids", "attention_mask")
 WORDS = "王芳在北京大学工作。小明昨天去上海，今天回到深圳市的公司上班了"
 LABELS = ["负向", "正向", "中性"]
 WIDTH = 256
+Shape = list[str | int]
 
 
-class _Graph:
+class Graph:
     """A few lines of ONNX at a time."""
 
     def __init__(self) -> None:
@@ -68,17 +69,22 @@ class _Graph:
         mean = self("ReduceMean", hidden, axes=[1, 2], keepdims=0)
         return self("Unsqueeze", self("Mul", mean, self.constant(1e-30, np.float32)), self.constant([1]))
 
-    def save(self, path: Path, outputs: dict[str, list[str | int]]) -> None:
-        inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "length"]) for name in INPUTS]
+    def save(self, path: Path, outputs: dict[str, Shape], inputs: dict[str, Shape] | None = None) -> None:
+        """Write the graph; `inputs` are integers, except for `past`."""
+        given = inputs or {key: ["batch", "length"] for key in INPUTS}
+        values = [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT if name == "past" else TensorProto.INT64, shape)
+            for name, shape in given.items()
+        ]
         results = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()]
-        graph = helper.make_graph(self.nodes, "test", inputs, results, self.constants)
+        graph = helper.make_graph(self.nodes, "test", values, results, self.constants)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
         onnx.checker.check_model(model)
         path.parent.mkdir(parents=True)
         onnx.save(model, str(path))
 
 
-def _extraction(graph: _Graph, layers: int) -> dict[str, list[str | int]]:
+def _extraction(graph: Graph, layers: int) -> dict[str, Shape]:
     signature = graph.signature()
     zero = graph.work(layers)
     for name, factor, prime in (("start_prob", 31, 101), ("end_prob", 57, 103)):
@@ -86,7 +92,7 @@ def _extraction(graph: _Graph, layers: int) -> dict[str, list[str | int]]:
     return {"start_prob": ["batch", "length"], "end_prob": ["batch", "length"]}
 
 
-def _classification(graph: _Graph, layers: int) -> dict[str, list[str | int]]:
+def _classification(graph: Graph, layers: int) -> dict[str, Shape]:
     mixed = graph("Add", graph("Mul", graph.signature(), graph.constant([[3, 5, 7]])), graph.constant([[1, 2, 3]]))
     number = graph("Cast", graph("Mod", mixed, graph.constant(11)), to=TensorProto.FLOAT)
     logits = graph("Sub", graph("Div", number, graph.constant(2.0, np.float32)), graph.constant(2.0, np.float32))
@@ -110,7 +116,7 @@ def make_bundle(folder: Path, task: str, layers: int = 1, golden: bool = True, *
     shutil.copytree(VOCAB, folder)
     if task == "sequence_classification":
         options = {"labels": LABELS, **options}
-    graph = _Graph()
+    graph = Graph()
     graph.save(folder / "onnx" / "fp32" / "model.onnx", GRAPHS[task](graph, layers))
     write_json(folder / "task.json", {"task": task, "version": 1, "options": {"name": task, **options}})
     (folder / "golden_requests.jsonl").write_text("", encoding="utf-8")

@@ -25,6 +25,7 @@ from zoo_cli.cli.pretrain import pretrain
 from zoo_cli.cli.prune import prune
 from zoo_cli.cli.quantize import quantize
 from zoo_cli.cli.serve import serve
+from zoo_cli.cli.sweep import sweep
 from zoo_cli.cli.verify import verify
 
 app = typer.Typer(
@@ -38,6 +39,7 @@ app = typer.Typer(
 app.command()(pretrain)
 app.command()(finetune)
 app.command()(distill)
+app.command()(sweep)
 app.command()(prune)
 app.command()(evaluate)
 app.command()(predict)

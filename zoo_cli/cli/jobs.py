@@ -39,11 +39,7 @@ def load_job(
 
 def announce(verb: str, loaded: LoadedRecipe, folder: Path, source: Path | None, as_json: bool) -> None:
     """What a verb would do, for `--dry-run`; looks at the data so that a wrong path shows here."""
-    task: str
-    if verb == "pretrain":
-        task, rows = loaded.pretraining.objective, _corpora(loaded.pretraining)
-    else:
-        task, rows = loaded.task_name, _labelled_files(loaded)
+    task, rows = inputs_of(verb, loaded)
     plan: dict[str, Any] = {
         "verb": verb,
         "recipe": str(loaded.path),
@@ -58,6 +54,18 @@ def announce(verb: str, loaded: LoadedRecipe, folder: Path, source: Path | None,
         return
     for key, value in plan.items():
         say("{key}: {value}", key=key, value=value)
+
+
+def inputs_of(verb: str, loaded: LoadedRecipe) -> tuple[str, dict[str, str]]:
+    """Task or objective of a verb, and each file that it reads with the part that the file is; all are looked for.
+
+    Raises:
+        UsageError: the recipe is not for this verb.
+        DataError: a file is missing, or its first row cannot be read.
+    """
+    if verb == "pretrain":
+        return loaded.pretraining.objective, _corpora(loaded.pretraining)
+    return loaded.task_name, _labelled_files(loaded)
 
 
 def _labelled_files(loaded: LoadedRecipe) -> dict[str, str]:
@@ -218,7 +226,7 @@ def source_of(loaded: LoadedRecipe | None, source: Path | None) -> Path:
         path = run_folder(loaded, "finetune")
         if loaded.tiny and not (path / "result.json").is_file():
             _finetune_tiny(loaded, path)
-    for folder in (path, path / "best"):
+    for folder in (path, path / "best", path / "bundle"):
         if (folder / "config.json").is_file():
             return folder
     known = "name a model folder, a run folder or a bundle"

@@ -232,7 +232,7 @@ def _prepare(folder: Path, recipe: str, resume: bool, force: bool, sections: Seq
             latest=done[0].name if done else "nothing yet",
         )
     if exists:
-        _check_same(folder / RECIPE, recipe, sections)
+        check_same(folder / RECIPE, recipe, sections)
     write_text(folder / RECIPE, recipe)
     (folder / CHECKPOINTS).mkdir(exist_ok=True)
 
@@ -244,8 +244,17 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _check_same(path: Path, recipe: str, sections: Sequence[str]) -> None:
-    """Refuse a recipe that would train to other weights than the one that the run was started with."""
+def check_same(path: Path, recipe: str, sections: Sequence[str]) -> None:
+    """Refuse a recipe that would train to other weights than the one that the run was started with.
+
+    Args:
+        path: recipe file in the run folder.
+        recipe: the resolved recipe as YAML.
+        sections: see `open_run`.
+
+    Raises:
+        UsageError: other keys than `FREE_KEYS` differ (`recipe-changed`).
+    """
     before = flatten(load_yaml(path.read_text(encoding="utf-8"), str(path)))
     now = flatten(load_yaml(recipe, str(path)))
     changed = [

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
+from paddle.autograd import PyLayer
 
 from zoo_cli.base.errors import UsageError
 from zoo_cli.models.config import ModelConfig
@@ -21,6 +22,30 @@ from zoo_cli.models.outputs import Cache, ModelOutput, Tensor
 
 HIDDEN = -1e4
 """Added to the score of a hidden key. Not minus infinity: a row without any visible key then attends by its scores."""
+
+
+class _AddBias(PyLayer):
+    """``x + bias`` whose bias gradient is a matrix product: on a CPU, PaddlePaddle's own sum over rows takes about as
+    long as the product of the layer itself."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, bias: Tensor) -> Tensor:
+        return x + bias
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        rows = grad.reshape([-1, grad.shape[-1]])
+        return grad, paddle.matmul(paddle.ones([1, rows.shape[0]], rows.dtype), rows).reshape([-1])
+
+
+class Linear(nn.Linear):
+    """`paddle.nn.Linear` with a faster backward pass on CPUs; see `_AddBias`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        learns = paddle.is_grad_enabled() and self.bias is not None and not self.bias.stop_gradient
+        if not (learns and paddle.in_dynamic_mode() and x.place.is_cpu_place()):
+            return super().forward(x)
+        return _AddBias.apply(paddle.matmul(x, self.weight), self.bias)
 
 
 def activation(name: str) -> Callable[[Tensor], Tensor]:
@@ -202,10 +227,10 @@ class MultiHeadAttention(nn.Layer):
         self.head_dim = head_dim or hidden_size // num_heads
         self.scale = self.head_dim**-0.5
         width = self.num_heads * self.head_dim
-        self.q_proj = nn.Linear(hidden_size, width)
-        self.k_proj = nn.Linear(hidden_size, width)
-        self.v_proj = nn.Linear(hidden_size, width)
-        self.out_proj = nn.Linear(width, hidden_size)
+        self.q_proj = Linear(hidden_size, width)
+        self.k_proj = Linear(hidden_size, width)
+        self.v_proj = Linear(hidden_size, width)
+        self.out_proj = Linear(width, hidden_size)
         self.dropout = nn.Dropout(dropout)
 
     @property
@@ -261,8 +286,8 @@ class EncoderLayer(nn.Layer):
         super().__init__()
         self.normalize_before = normalize_before
         self.self_attn = MultiHeadAttention(hidden_size, num_heads, head_dim, attention_dropout)
-        self.linear1 = nn.Linear(hidden_size, intermediate_size)
-        self.linear2 = nn.Linear(intermediate_size, hidden_size)
+        self.linear1 = Linear(hidden_size, intermediate_size)
+        self.linear2 = Linear(intermediate_size, hidden_size)
         self.norm1 = nn.LayerNorm(hidden_size, epsilon=epsilon)
         self.norm2 = nn.LayerNorm(hidden_size, epsilon=epsilon)
         self.dropout1 = nn.Dropout(dropout)

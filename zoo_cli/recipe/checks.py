@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from zoo_cli import registry
 from zoo_cli.base.errors import UsageError
@@ -173,12 +173,17 @@ def heads_divide_width(recipe: Recipe, task: Any, layered: Layered) -> Iterator[
 
 @rule
 def length_fits_positions(recipe: Recipe, task: Any, layered: Layered) -> Iterator[tuple[Path, UsageError]]:
-    """`max_length` of the task or of pretraining is not above `max_position_embeddings`."""
+    """`max_length` of the task or of pretraining is not above what the model reads at once."""
     key = "pretrain" if recipe.pretrain is not None else "task"
     length = getattr(recipe.pretrain or task, "max_length", None)
     for path, section in _models(recipe):
-        positions = section.config.get("max_position_embeddings")
-        if isinstance(positions, int) and isinstance(length, int) and length > positions:
+        if "max_position_embeddings" not in section.config:
+            continue  # the folder that is named says it
+        try:
+            positions = registry.family(section.family).config.model_validate(section.config).longest_text
+        except ValidationError:
+            continue  # other rules say what is wrong with the sizes
+        if isinstance(length, int) and length > positions:
             yield (
                 (key, "max_length"),
                 UsageError(

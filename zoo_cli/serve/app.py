@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 from zoo_cli import __version__, registry
 from zoo_cli.base.errors import ZooError
 from zoo_cli.recipe.schema import ServeSection
-from zoo_cli.serve import management, native, open_inference, page, simple
+from zoo_cli.serve import management, native, open_inference, openai_style, page, simple
 from zoo_cli.serve.documents import OpenInferenceRefused, Refused, refusals
 from zoo_cli.serve.exchange import ClientGone, gone_response, invalid_body, refusal_response
 from zoo_cli.serve.hosting import Host
@@ -36,9 +36,10 @@ class Zoo(FastAPI):
             title="zoo", version=__version__, routes=self.routes, description="Answers of the loaded models."
         )
         loaded = {model.task.name for model in self.state.host.models.values()}
-        for name in registry.TASKS:
-            if name not in loaded:
-                document["paths"].pop(f"/v1/{name}", None)
+        tasks = {**{f"/v1/{name}": (name,) for name in registry.TASKS}, **openai_style.TASKS}
+        for path, names in tasks.items():
+            if not loaded.intersection(names):
+                document["paths"].pop(path, None)
         return document
 
 
@@ -66,7 +67,7 @@ def create_app(settings: ServeSection, models: list[ServedModel], metrics: Metri
     app = Zoo(lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.host = host
     ours, protocols = refusals(Refused), refusals(OpenInferenceRefused)
-    for part in (native, management, open_inference, page, simple):
+    for part in (native, openai_style, management, open_inference, page, simple):
         app.include_router(part.router(), responses=protocols if part is open_inference else ours)
     app.add_exception_handler(ZooError, _refuse)
     app.add_exception_handler(RequestValidationError, _invalid)

@@ -81,7 +81,7 @@ async def _closed(receive: Receive) -> None:
         pass
 
 
-async def unless_gone(request: Request, work: Coroutine[Any, Any, Any]) -> Any:
+async def unless_gone(request: Request, work: Awaitable[Any]) -> Any:
     """The result of `work`, which is cancelled when the client goes away.
 
     Raises:
@@ -176,16 +176,10 @@ def json_response(
     return Response(body, status, headers, media_type="application/json")
 
 
-def refusal_response(refusal: Refusal, scope: Scope) -> Response:
-    """A refusal in the format of the endpoint that it comes from."""
+def refusal_body(refusal: Refusal, scope: Scope) -> dict[str, Any]:
+    """What a client is told about a refusal, which is noted."""
     record = record_of(scope)
     record.code = refusal.code
-    headers = {} if refusal.retry_after is None else {"Retry-After": str(refusal.retry_after)}
-    if refusal.status == 401:
-        headers["WWW-Authenticate"] = "Bearer"
-    if scope["path"].startswith("/v2"):  # the Open Inference Protocol wants a string here
-        place = f"{refusal.field}: " if refusal.field else ""
-        return json_response({"error": place + refusal.message}, refusal.status, headers=headers)
     error = {
         "code": refusal.code,
         "message": refusal.message,
@@ -193,7 +187,19 @@ def refusal_response(refusal: Refusal, scope: Scope) -> Response:
         "param": refusal.field,
         "request_id": record.id,
     }
-    return json_response({"error": error}, refusal.status, headers=headers)
+    return {"error": error}
+
+
+def refusal_response(refusal: Refusal, scope: Scope) -> Response:
+    """A refusal in the format of the endpoint that it comes from."""
+    body = refusal_body(refusal, scope)
+    headers = {} if refusal.retry_after is None else {"Retry-After": str(refusal.retry_after)}
+    if refusal.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    if scope["path"].startswith("/v2"):  # the Open Inference Protocol wants a string here
+        place = f"{refusal.field}: " if refusal.field else ""
+        body = {"error": place + refusal.message}
+    return json_response(body, refusal.status, headers=headers)
 
 
 def gone_response() -> Response:

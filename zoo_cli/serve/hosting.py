@@ -60,14 +60,14 @@ class Host:
         """Inputs in work, of all models."""
         return sum(model.items for model in self.models.values())
 
-    def find(self, name: str | None = None, task: str | None = None) -> ServedModel:
-        """The model of a name, or the one that was loaded first for a task.
+    def find(self, name: str | None = None, *tasks: str) -> ServedModel:
+        """The model of a name, or the one that was loaded first, for one of these tasks or for any.
 
         Raises:
             Refusal: there is none (`unknown-model`), or it is not ready yet (`not-ready`).
         """
         for model in self.models.values():
-            if (name is None or model.name == name) and (task is None or model.task.name == task):
+            if (name is None or model.name == name) and (not tasks or model.task.name in tasks):
                 return model
         if any(name in (None, model.name) for model in self.pending):
             raise Refusal("not-ready", "the model is not ready yet", retry_after=1)

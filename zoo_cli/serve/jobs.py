@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import time
 from collections import deque
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from zoo_cli.serve.refusals import Refusal
-from zoo_cli.tasks.base import Feature, Outputs, Steps, Task
+from zoo_cli.tasks.base import Steps, Task
+from zoo_cli.tasks.joining import TextStream
 
 
 class Outbox:
@@ -22,27 +24,50 @@ class Outbox:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._answers: deque[tuple[asyncio.Future[Any], Any, Refusal | None]] = deque()
+        self._calls: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self._called = False
 
-    def post(self, future: asyncio.Future[Any], value: Any, reason: Refusal | None) -> None:
-        """Settle a future of the loop with a value or a reason; from any thread."""
-        self._answers.append((future, value, reason))
+    def post(self, function: Callable[..., None], *arguments: Any) -> None:
+        """Call a function on the loop, in the order of posting; from any thread."""
+        self._calls.append((function, arguments))
         if not self._called:
             self._called = True
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                self._loop.call_soon_threadsafe(self._settle)
+                self._loop.call_soon_threadsafe(self._deliver)
 
-    def _settle(self) -> None:
+    def _deliver(self) -> None:
         self._called = False  # before looking, so that what comes from now on calls again
-        while self._answers:
-            future, value, reason = self._answers.popleft()
-            if future.done():
-                continue
-            if reason is None:
-                future.set_result(value)
-            else:
-                future.set_exception(reason)
+        while self._calls:
+            function, arguments = self._calls.popleft()
+            function(*arguments)
+
+
+def _settle(future: asyncio.Future[Any], value: Any, reason: Refusal | None) -> None:
+    if future.done():
+        return
+    if reason is None:
+        future.set_result(value)
+    else:
+        future.set_exception(reason)
+
+
+@dataclass(slots=True, eq=False)
+class Stream:
+    """The text of an answer while it is written.
+
+    Args:
+        text: makes text of tokens; it belongs to the preparation thread.
+
+    Attributes:
+        tokens: written and not yet told; a compute thread adds them.
+        count: tokens told.
+        pieces: of the event loop: pieces of text, and None at the end.
+    """
+
+    text: TextStream
+    tokens: deque[int] = field(default_factory=deque)
+    count: int = 0
+    pieces: asyncio.Queue[str | None] = field(default_factory=asyncio.Queue)
 
 
 @dataclass(slots=True, eq=False)
@@ -58,6 +83,11 @@ class Job:
         deadline: on `time.monotonic`; nothing is computed after it.
         future: of the event loop; gets the answer or a `Refusal`.
         outbox: carries the answer to the event loop.
+        stream: gets the answer while it is written, if anybody wants it.
+
+    Attributes:
+        tokens: that the model has to read and write for it.
+        prompt_tokens: of these, the tokens of prompts that are continued.
     """
 
     task: Task[Any]
@@ -65,15 +95,17 @@ class Job:
     deadline: float
     future: asyncio.Future[Any]
     outbox: Outbox
+    stream: Stream | None = None
     arrived: float = field(default_factory=time.monotonic)
     steps: Steps | None = None
-    outputs: list[Outputs] = field(default_factory=list)
+    outputs: list[Any] = field(default_factory=list)
     missing: int = 0
     tokens: int = 0
+    prompt_tokens: int = 0
     over: bool = False
 
-    def advance(self) -> list[Feature]:
-        """Run the task until it needs the model again.
+    def advance(self) -> list[Any]:
+        """Run the task until it needs the model again; returns what it asks of the model.
 
         Raises:
             StopIteration: with the answer.
@@ -81,21 +113,39 @@ class Job:
         """
         if self.steps is None:
             self.steps = self.task.steps(self.task.request(self.value))
-            features = next(self.steps)
+            asked = next(self.steps)
         else:
-            features = self.steps.send(self.outputs)
-        while not features:
-            features = self.steps.send([])
-        self.outputs, self.missing = [{}] * len(features), len(features)
-        return features
+            asked = self.steps.send(self.outputs)
+        while not asked:
+            asked = self.steps.send([])
+        self.outputs, self.missing = [None] * len(asked), len(asked)
+        return asked
 
     @property
     def expired(self) -> bool:
         """Whether its deadline has passed."""
         return time.monotonic() >= self.deadline
 
+    def tell(self, last: bool = False) -> None:
+        """Send what was written since, if anybody wants it; on the preparation thread.
+
+        Args:
+            last: whether the text ends here.
+        """
+        if self.stream is None:
+            return
+        piece = ""
+        while self.stream.tokens:
+            piece += self.stream.text.add(self.stream.tokens.popleft())
+            self.stream.count += 1
+        if last:
+            piece += self.stream.text.end()
+        if piece:
+            self.outbox.post(self.stream.pieces.put_nowait, piece)
+
     def answer(self, value: Any) -> None:
-        """Give the answer; from any thread."""
+        """Give the answer; on the preparation thread."""
+        self.tell(last=True)
         self._end(value, None)
 
     def refuse(self, reason: Refusal) -> None:
@@ -106,9 +156,64 @@ class Job:
         if self.over:
             return
         self.over = True
-        self.outbox.post(self.future, value, reason)
+        self.outbox.post(_settle, self.future, value, reason)
 
 
 def out_of_time() -> Refusal:
     """The refusal of a job whose deadline has passed."""
     return Refusal("deadline", "the request was not answered in time")
+
+
+class WrittenAnswer:
+    """An answer that is being written: its pieces of text, as they come.
+
+    Args:
+        job: in work.
+        stream: the job's.
+        place: path of the input in the request's body, for errors.
+
+    Attributes:
+        answer: the whole answer, once all pieces have been taken.
+    """
+
+    def __init__(self, job: Job, stream: Stream, place: str) -> None:
+        self._job = job
+        self._stream = stream
+        self._place = place
+        self.answer: Any = None
+        job.future.add_done_callback(lambda future: stream.pieces.put_nowait(None))
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Tokens of the prompt."""
+        return self._job.prompt_tokens
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the pieces so far."""
+        return self._stream.count
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        """The pieces.
+
+        Raises:
+            Refusal: the input is wrong, or the time is up.
+        """
+        while (piece := await self._next()) is not None:
+            yield piece
+        try:
+            self.answer = self._job.future.result()
+        except Refusal as refusal:
+            raise refusal.within(self._place) from None
+
+    async def _next(self) -> str | None:
+        try:
+            async with asyncio.timeout(self._job.deadline - time.monotonic()):
+                return await self._stream.pieces.get()
+        except TimeoutError:
+            raise out_of_time() from None
+
+    def close(self) -> None:
+        """Stop writing unless the answer is complete."""
+        self._job.over = True
+        self._job.future.cancel()

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from zoo_cli.base.errors import MemoryLimitError
+from zoo_cli.decoding.engine import StepModel
 from zoo_cli.runtime.pipeline import Runner
 from zoo_cli.tasks.base import Feature, Task
 
@@ -95,7 +96,7 @@ def calibrate(
     Raises:
         MemoryLimitError: a single sequence of the greatest length is too much (`memory-limit`).
     """
-    longest = int(getattr(task.options, "max_length", 512))
+    longest = longest_of(task)
     feature = next(iter(next(task.steps(task.request(sample)))))
     lengths = [length for length in (2**power for power in range(4, 14)) if length < longest] + [longest]
     before = memory_in_use()
@@ -105,21 +106,60 @@ def calibrate(
         most = max(most, _peak_of(lambda row=row: runner.one_batch([row])) - before)  # type: ignore[misc]
         row_bytes[length] = most
     room = None if limit is None else (limit - before) // side_by_side
-    if room is not None and room < most:
-        raise MemoryLimitError(
-            "memory-limit",
-            "one sequence of {length} tokens takes {need} MB, and {room} MB of the limit are left",
-            fix="raise serve.memory_limit, or serve a smaller model",
-            length=longest,
-            need=most >> 20,
-            room=max(0, room) >> 20,
-        )
+    _must_fit(longest, most, room)
     ceiling = Ceiling(batch_tokens, row_bytes, room)
     for length in (lengths[0], longest):
         runner.one_batch([stretched(task, feature, length)] * ceiling(length))
     if ceiling(longest) < max(1, batch_tokens // longest):
         _log.warning("memory allows batches of %d rows of %d tokens only", ceiling(longest), longest)
     return ceiling
+
+
+def calibrate_writer(model: StepModel, longest: int, limit: int | None, side_by_side: int = 1) -> int | None:
+    """Warm a model that writes up, and measure the memory of one row that is as long as may be.
+
+    Args:
+        model: reads prompts and tokens; its batch is empty.
+        longest: most tokens of a row.
+        limit: bytes that the process may use; None for any number.
+        side_by_side: batches that are written at the same time.
+
+    Returns:
+        Number of rows that may be written at the same time; None for any number.
+
+    Raises:
+        MemoryLimitError: a single row is too much (`memory-limit`).
+    """
+
+    def write() -> None:
+        model.prefill([{"input_ids": np.zeros(longest - 1, np.int64)}])
+        model.step(np.zeros(1, np.int64))
+
+    before = memory_in_use()
+    most = max(1, _peak_of(write) - before)
+    model.select(np.zeros(0, np.int64))
+    if limit is None:
+        return None
+    room = (limit - before) // side_by_side
+    _must_fit(longest, most, room)
+    return room // most
+
+
+def longest_of(task: Task[Any]) -> int:
+    """Most tokens that the task lets a model read at once."""
+    return int(getattr(task.options, "max_length", 512))
+
+
+def _must_fit(length: int, need: int, room: int | None) -> None:
+    if room is not None and room < need:
+        raise MemoryLimitError(
+            "memory-limit",
+            "one sequence of {length} tokens takes {need} MB, and {room} MB of the limit are left",
+            fix="raise serve.memory_limit, or serve a smaller model",
+            length=length,
+            need=need >> 20,
+            room=max(0, room) >> 20,
+        )
 
 
 def stretched(task: Task[Any], feature: Feature, length: int) -> Feature:

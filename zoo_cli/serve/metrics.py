@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from prometheus_client import (
     CollectorRegistry,
@@ -100,3 +100,11 @@ class ModelMetrics:
         self.cache_hits = metrics.cache.labels(model, "hit")
         self.cache_misses = metrics.cache.labels(model, "miss")
         self.ready = metrics.ready.labels(model)
+
+    def count_batch(self, lengths: Sequence[int]) -> None:
+        """Count what the model read at once: sequences of so many tokens, padded to the longest."""
+        tokens, padded = sum(lengths), len(lengths) * max(lengths)
+        self.batch_rows.observe(len(lengths))
+        self.batch_padding.observe(1 - tokens / padded)
+        self.text_tokens.inc(tokens)
+        self.padding_tokens.inc(padded - tokens)

@@ -12,7 +12,10 @@ from zoo_cli import registry
 from zoo_cli.registry import TaskSpec
 from zoo_cli.runtime.pipeline import with_parameters
 from zoo_cli.serve.exchange import begin, host_of, json_response, route_for, seconds_of, unless_gone
+from zoo_cli.serve.jobs import WrittenAnswer
+from zoo_cli.serve.streaming import Events, event, event_response
 from zoo_cli.tasks.api import RequestModel
+from zoo_cli.tasks.decoding_options import GenerativeOptions
 
 
 class Envelope(BaseModel):
@@ -26,6 +29,14 @@ class Envelope(BaseModel):
     """Its version: a hash of its files."""
 
 
+_STREAM: Any = (
+    bool,
+    Field(
+        False,
+        description="Send the text while it is written, as server-sent events: an object with a `piece` of the text "
+        "each, and in the end that of an answer without `stream`, or an `error`.",
+    ),
+)
 _MODEL: Any = (str | None, Field(None, description="Name of the model; by default the first one of the task."))
 
 
@@ -38,7 +49,8 @@ def request_body(spec: TaskSpec) -> Any:
     assert spec.request is not None
     single: type[BaseModel] = spec.request
     name = single.__name__.removesuffix("Input")
-    one = create_model(f"{name}Request", __base__=single, model=_MODEL)
+    written: dict[str, Any] = {"stream": _STREAM} if issubclass(spec.options, GenerativeOptions) else {}
+    one = create_model(f"{name}Request", __base__=single, model=_MODEL, **written)
     shared: dict[str, Any] = {
         key: (field.annotation, field) for key, field in single.model_fields.items() if not field.is_required()
     }
@@ -67,6 +79,7 @@ def make_endpoint(spec: TaskSpec, body_type: Any) -> Callable[..., Awaitable[Res
     async def answer(request: Request, body: BaseModel) -> Response:
         fields = body.model_dump(exclude_unset=True, by_alias=True)
         model = host_of(request).find(fields.pop("model", None), spec.name)
+        stream = fields.pop("stream", False)
         many = "inputs" in fields
         if many:
             inputs = fields.pop("inputs")
@@ -75,12 +88,25 @@ def make_endpoint(spec: TaskSpec, body_type: Any) -> Callable[..., Awaitable[Res
         else:
             values, places = [fields], [""]
         begin(request, model, len(values))
+        envelope = {"model": model.name, "version": model.version}
+        if stream:
+            written = model.stream(fields, seconds_of(request, model), "")
+            return await event_response(request, _events(written, envelope))
         answers = await unless_gone(request, model.answer(values, seconds_of(request, model), places))
         content = {"answers": answers} if many else {"answer": answers[0]}
-        return json_response({**content, "model": model.name, "version": model.version}, most=model.limits.answer_bytes)
+        return json_response({**content, **envelope}, most=model.limits.answer_bytes)
 
     answer.__annotations__["body"] = body_type
     return answer
+
+
+async def _events(written: WrittenAnswer, envelope: dict[str, str]) -> Events:
+    try:
+        async for piece in written:
+            yield event({"piece": piece})
+        yield event({"answer": written.answer, **envelope})
+    finally:
+        written.close()
 
 
 def router() -> APIRouter:

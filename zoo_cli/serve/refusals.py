@@ -18,6 +18,7 @@ STATUS_OF_CODE = {
     "too-many-characters": 413,
     "too-many-names": 413,
     "too-many-tokens": 413,
+    "too-many-sequences": 413,
     "answer-too-large": 413,
     "content-type": 415,
     "content-encoding": 415,

@@ -15,14 +15,20 @@ from zoo_cli.base.errors import ArtifactError, Location, UsageError, ZooError
 from zoo_cli.base.files import sha256_json
 from zoo_cli.recipe.schema import ServedModel as ServedModelSection
 from zoo_cli.recipe.schema import ServeLimits, ServeSection
+from zoo_cli.runtime.decoder import DecoderFacts
+from zoo_cli.runtime.generation import MAX_ROWS
 from zoo_cli.runtime.golden import read_golden, same_answer
 from zoo_cli.runtime.loading import Bundle, open_bundle
 from zoo_cli.serve.engine import Engine
-from zoo_cli.serve.jobs import Job, out_of_time
-from zoo_cli.serve.memory import Ceiling, calibrate, memory_limit
+from zoo_cli.serve.intake import Intake
+from zoo_cli.serve.jobs import Job, Stream, WrittenAnswer, out_of_time
+from zoo_cli.serve.memory import Ceiling, calibrate, calibrate_writer, longest_of, memory_limit
 from zoo_cli.serve.metrics import Metrics, ModelMetrics
 from zoo_cli.serve.refusals import Refusal
+from zoo_cli.serve.writing import WritingEngine
 from zoo_cli.tasks.base import Task
+from zoo_cli.tasks.generative import GenerativeTask
+from zoo_cli.tasks.joining import TextStream
 
 GOLDEN_TOLERANCE = 1e-4
 _VERBS = {"export", "quantize", "bundle", "best"}
@@ -60,7 +66,7 @@ class ServedModel:
         self.golden = read_golden(bundle.folder)
         self._cache: OrderedDict[str, Any] = OrderedDict()
         self._variants: OrderedDict[str, Task[Any]] = OrderedDict()
-        self._engine: Engine | None = None
+        self._engine: Intake | None = None
 
     @classmethod
     def open(cls, name: str, section: ServedModelSection, settings: ServeSection, metrics: Metrics) -> ServedModel:
@@ -84,10 +90,16 @@ class ServedModel:
             MemoryLimitError: not even a single sequence fits.
         """
         groups, _ = compute_groups(self.settings)
-        make = partial(self.bundle.runner, self.settings.batch_tokens)
+        limit = self.settings.memory_limit or memory_limit()
         ceiling = Ceiling(self.settings.batch_tokens)
+        if isinstance(self.task, GenerativeTask):
+            positions = DecoderFacts.load(self.bundle.folder).positions
+            rows = calibrate_writer(self.bundle.decoder(), min(longest_of(self.task), positions), limit, groups)
+            rows = MAX_ROWS if rows is None else min(MAX_ROWS, rows)
+            self._engine = WritingEngine([self.bundle.decoder] * groups, ceiling, rows, self.limits, self.metrics)
+            return
+        make = partial(self.bundle.runner, self.settings.batch_tokens)
         if self.golden:
-            limit = self.settings.memory_limit or memory_limit()
             ceiling = calibrate(make(), self.task, self.golden[0][0], self.settings.batch_tokens, limit, groups)
         self._engine = Engine([make] * groups, ceiling, self.limits, self.metrics)
 
@@ -120,7 +132,7 @@ class ServedModel:
         self.metrics.ready.set(1)
 
     @property
-    def engine(self) -> Engine:
+    def engine(self) -> Intake:
         """The engine of a started model."""
         assert self._engine is not None, "the model was not started"
         return self._engine
@@ -170,24 +182,52 @@ class ServedModel:
         Raises:
             Refusal: a limit is passed, an input is wrong, or the time is up.
         """
-        self._check_sizes(values, places)
-        deadline = time.monotonic() + min(seconds, self.limits.timeout)
         task = task or self.task
         answers: list[Any] = [None] * len(values)
-        keys = [self._key(value, task) for value in values] if self.settings.cache_entries else []
+        caching = self.settings.cache_entries and not any(map(self._is_drawn, values))
+        keys = [self._key(value, task) for value in values] if caching else []
         missing = [index for index in range(len(values)) if not self._recall(index, keys, answers)]
-        jobs = self.engine.submit(task, [values[index] for index in missing], deadline) if missing else []
-        try:
-            await self._wait(jobs, deadline, [places[index] for index in missing])
-        finally:
-            for job in jobs:
-                job.over = True
-                job.future.cancel()
+        asked, where = [values[index] for index in missing], [places[index] for index in missing]
+        jobs = await self.finish(asked, seconds, where, task) if missing else []
         for index, job in zip(missing, jobs, strict=True):
             answers[index] = job.future.result()
             if keys:
                 self._remember(keys[index], answers[index])
         return answers
+
+    async def finish(
+        self, values: Sequence[Any], seconds: float, places: Sequence[str], task: Task[Any] | None = None
+    ) -> list[Job]:
+        """Answer inputs as `answer` does, without the cache; returns their jobs, which have ended."""
+        self._check_sizes(values, places)
+        deadline = time.monotonic() + min(seconds, self.limits.timeout)
+        jobs = self.engine.submit(task or self.task, values, deadline)
+        try:
+            await self._wait(jobs, deadline, places)
+        finally:
+            for job in jobs:
+                job.over = True
+                job.future.cancel()
+        return jobs
+
+    def stream(self, value: dict[str, Any], seconds: float, place: str) -> WrittenAnswer:
+        """Answer one input of a `GenerativeTask`, piece by piece as it is written.
+
+        Args:
+            value: the input; one text is written unless it asks for several, which is refused.
+            seconds: after which it is given up.
+            place: path of the input in the request's body, for errors.
+
+        Raises:
+            Refusal: a limit is passed; what is wrong with the input shows when the pieces are taken.
+        """
+        assert isinstance(self.task, GenerativeTask)
+        self._check_sizes([value], [place])
+        value = {**value, "decoding": {"num_return_sequences": 1, **(value.get("decoding") or {})}}
+        deadline = time.monotonic() + min(seconds, self.limits.timeout)
+        stream = Stream(TextStream(self.task.text))
+        (job,) = self.engine.submit(self.task, [value], deadline, stream)
+        return WrittenAnswer(job, stream, place)
 
     async def _wait(self, jobs: list[Job], deadline: float, places: Sequence[str]) -> None:
         futures = [job.future for job in jobs]
@@ -201,6 +241,7 @@ class ServedModel:
             raise refusal.within(places[failed]) from None
 
     def _check_sizes(self, values: Sequence[Any], places: Sequence[str]) -> None:
+        """Refuse a request that is larger than the limits."""
         limits = self.limits
         most = min(limits.items, limits.queue_items)
         if len(values) > most:
@@ -218,12 +259,12 @@ class ServedModel:
                 raise Refusal(
                     "too-many-characters",
                     "the input has {size} characters; {most} are allowed",
-                    field=place,
+                    field=place or None,
                     size=size,
                     most=limits.characters,
                 )
             if not all(map(_is_unicode, texts)):
-                raise Refusal("bad-text", "the text holds half of a surrogate pair", field=place)
+                raise Refusal("bad-text", "the text holds half of a surrogate pair", field=place or None)
             names = sum(1 for _ in strings(value.get("schema"))) if isinstance(value, dict) else 0
             if names > limits.schema_names:
                 raise Refusal(
@@ -235,6 +276,13 @@ class ServedModel:
                 ).within(place)
 
     # -- cache ------------------------------------------------------------------------------------------------------
+
+    def _is_drawn(self, value: Any) -> bool:
+        """Whether the same input is to be answered differently each time."""
+        if not isinstance(self.task, GenerativeTask):
+            return False
+        changes = value.get("decoding") if isinstance(value, dict) else None
+        return (changes or {}).get("seed", self.task.options.decoding.seed) is None
 
     def _key(self, value: Any, task: Task[Any]) -> str:
         return sha256_json([value, None if task is self.task else task.options.model_dump(mode="json")])

@@ -6,9 +6,9 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from zoo_cli.serve.jobs import Job, out_of_time
-from zoo_cli.tasks.base import Feature, Outputs
 
 PADDING = 0.15
 """Largest share of padding that joining sequences of different lengths may cost.
@@ -18,18 +18,18 @@ On a processor a batch of eight is a third faster than eight single runs, so mor
 
 @dataclass(slots=True, eq=False)
 class Row:
-    """One sequence of a job.
+    """One thing that a job asks of the model.
 
     Args:
         job: the job.
-        index: place among the job's features.
-        feature: what the model reads.
-        length: number of tokens.
+        index: place among all that the job asks for in this stage.
+        asked: what the model reads: a feature, or a request of the decoding engine.
+        length: number of tokens that it takes.
     """
 
     job: Job
     index: int
-    feature: Feature
+    asked: Any
     length: int
     since: float = field(default_factory=time.monotonic)
 
@@ -66,7 +66,7 @@ def choose(lengths: Sequence[int], first: int, allowed: Callable[[int], int]) ->
 
 
 class WaitingRows:
-    """Rows of all jobs, shared by the compute threads; each batch holds a row of the job that came first.
+    """Rows of all jobs, shared by the compute threads; what is taken holds a row of the job that came first.
 
     Args:
         allowed: number of rows that a batch of that length may have.
@@ -92,16 +92,40 @@ class WaitingRows:
 
     def take(self) -> list[Row] | None:
         """Wait for rows and take a batch of them; None when there will be no more."""
+        return self._take(self._batch, wait=True)
+
+    def take_first(self, fits: Callable[[Sequence[Row]], bool], wait: bool) -> list[Row] | None:
+        """Take rows in the order in which their jobs came, as many as go together; None when there will be no more.
+
+        Args:
+            fits: whether these rows, of which the last one was added last, go together.
+            wait: whether to wait until there is a row, instead of taking none.
+        """
+
+        def choose_first() -> list[int]:
+            order = sorted(range(len(self._rows)), key=lambda index: self._rows[index].job.arrived)
+            count = 0
+            while count < len(order) and fits([self._rows[index] for index in order[: count + 1]]):
+                count += 1
+            return order[:count]
+
+        return self._take(choose_first, wait)
+
+    def _batch(self) -> list[int]:
+        """A row of the job that came first, and those nearest to it in length."""
+        first = min(range(len(self._rows)), key=lambda index: self._rows[index].job.arrived)
+        return choose([row.length for row in self._rows], first, self._allowed)
+
+    def _take(self, choice: Callable[[], list[int]], wait: bool) -> list[Row] | None:
         with self._condition:
             while True:
                 self._drop_ended()
-                if self._rows:
+                if self._rows or not wait:
                     break
                 if self._closed:
                     return None
                 self._condition.wait()
-            first = min(range(len(self._rows)), key=lambda index: self._rows[index].job.arrived)
-            chosen = set(choose([row.length for row in self._rows], first, self._allowed))
+            chosen = set(choice())
             batch = [self._rows[index] for index in chosen]
             self._rows = [row for index, row in enumerate(self._rows) if index not in chosen]
             self._count(-sum(row.length for row in batch))
@@ -109,7 +133,7 @@ class WaitingRows:
                 self._condition.notify()  # another compute thread may have slept through the last `put`
             return batch
 
-    def deliver(self, rows: Sequence[Row], outputs: Sequence[Outputs]) -> list[Job]:
+    def deliver(self, rows: Sequence[Row], outputs: Sequence[Any]) -> list[Job]:
         """Give rows their outputs; returns the jobs that now have all they asked for."""
         complete = []
         with self._condition:

@@ -73,14 +73,15 @@ class DocumentTask(Task[Any]):
         return given or self.memory_shape()[1] or self.options.max_length
 
     def filled(self, feature: Feature) -> Feature:
-        """A feature of at most `max_length` tokens as a segment of exactly so many."""
-        size = len(feature["input_ids"])
+        """A feature of at most `max_length` tokens [..., S] as a segment of exactly so many."""
+        size = feature["input_ids"].shape[-1]
         place = size - 1 if self.padding_before_last else size
         result = dict(feature)
         for name, array in feature.items():
             if array.ndim and name not in self.fixed:
-                padding = np.full(self.options.max_length - size, self.padding.get(name, 0), array.dtype)
-                result[name] = np.concatenate([array[:place], padding, array[place:]])
+                shape = (*array.shape[:-1], self.options.max_length - size)
+                padding = np.full(shape, self.padding.get(name, 0), array.dtype)
+                result[name] = np.concatenate([array[..., :place], padding, array[..., place:]], axis=-1)
         return result
 
     def read(self, features: list[Feature]) -> Steps:

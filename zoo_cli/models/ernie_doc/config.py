@@ -67,12 +67,15 @@ FAMILY = FamilySpec(
             "ErnieDocForSequenceClassification",
             "ErnieDocForTokenClassification",
             "ErnieDocForQuestionAnswering",
+            "ErnieDocForMultipleChoice",
         )
     },
     tasks={
         "document_classification": "ErnieDocForSequenceClassification",
         "document_token_classification": "ErnieDocForTokenClassification",
         "document_question_answering": "ErnieDocForQuestionAnswering",
+        "document_multiple_choice": "ErnieDocForMultipleChoice",
+        "document_matching": "ErnieDocForMultipleChoice",
     },
     tokenizer="ErnieDocTokenizer",
     inputs=("input_ids", "token_type_ids", "attention_mask"),

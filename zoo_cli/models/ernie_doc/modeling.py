@@ -24,7 +24,7 @@ from paddle import nn
 from zoo_cli.models.base import HeadModel, Model
 from zoo_cli.models.config import LayerSizes
 from zoo_cli.models.ernie_doc.config import ErnieDocConfig
-from zoo_cli.models.layers import activation
+from zoo_cli.models.layers import Linear, activation
 from zoo_cli.models.losses import classification_loss, cross_entropy, span_loss
 from zoo_cli.models.outputs import ModelOutput, Tensor
 
@@ -74,8 +74,8 @@ class RelativeAttention(nn.Layer):
         self.head_dim = sizes.head_dim
         width = self.num_heads * self.head_dim
         for name in ("q", "k", "v", "r", "t"):
-            self.add_sublayer(f"{name}_proj", nn.Linear(config.hidden_size, width))
-        self.out_proj = nn.Linear(width, config.hidden_size)
+            self.add_sublayer(f"{name}_proj", Linear(config.hidden_size, width))
+        self.out_proj = Linear(width, config.hidden_size)
         self.r_w_bias = self.create_parameter([width], is_bias=True)
         self.r_r_bias = self.create_parameter([width], is_bias=True)
         self.r_t_bias = self.create_parameter([width], is_bias=True)
@@ -135,8 +135,8 @@ class FeedForward(nn.Layer):
 
     def __init__(self, config: ErnieDocConfig, sizes: LayerSizes) -> None:
         super().__init__()
-        self.linear1 = nn.Linear(config.hidden_size, sizes.intermediate_size)
-        self.linear2 = nn.Linear(sizes.intermediate_size, config.hidden_size)
+        self.linear1 = Linear(config.hidden_size, sizes.intermediate_size)
+        self.linear2 = Linear(sizes.intermediate_size, config.hidden_size)
         self.activation = activation(config.hidden_act)
         self.dropout = nn.Dropout(config.relu_dropout)
 
@@ -347,3 +347,26 @@ class ErnieDocForQuestionAnswering(_ErnieDocHead):
         if start_positions is not None and end_positions is not None:
             loss = span_loss(start_logits, end_logits, start_positions, end_positions)
         return ModelOutput(loss=loss, start_logits=start_logits, end_logits=end_logits, memories=base.memories)
+
+
+class ErnieDocForMultipleChoice(_ErnieDocHead):
+    """One score for each of `num_choices` texts, which are read side by side, each with a memory of its own.
+
+    With one output and the weights' names of `ErnieDocForSequenceClassification`, as PaddleNLP's script for C3 has it.
+    The script for CAIL 2019 scores the difference of two texts' [CLS] with two outputs; a softmax over the single
+    scores of two texts is the same function, without a bias towards either place.
+    """
+
+    def __init__(self, config: ErnieDocConfig) -> None:
+        super().__init__(config, 1)
+        self.num_choices = config.num_choices or 2
+
+    def forward(self, input_ids: Tensor, *, labels: Tensor | None = None, **inputs: Any) -> ModelOutput:
+        """Inputs are [B, choices, S], and `memories` [B, choices, L, M, H]; `logits` [B, choices] and `memories`; with
+        `labels` [B] also `loss`. `position_ids` are those of one text, for all."""
+        flat = {name: value.flatten(0, 1) for name, value in inputs.items() if value is not None and value.ndim > 2}
+        base = self.backbone(input_ids.flatten(0, 1), **{**inputs, **flat})  # [B * choices, S]
+        logits = self.linear(self.dropout(base.pooler_output)).reshape([-1, self.num_choices])
+        memories = base.memories.reshape([-1, self.num_choices, *base.memories.shape[1:]])
+        loss = None if labels is None else cross_entropy(logits, labels)
+        return ModelOutput(loss=loss, logits=logits, memories=memories)

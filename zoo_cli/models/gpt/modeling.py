@@ -23,7 +23,7 @@ from zoo_cli.models.generation import RunningBatch
 from zoo_cli.models.gpt.config import GPTConfig
 from zoo_cli.models.heads import head_output, vocabulary_scores
 from zoo_cli.models.language_model import LanguageBackbone, LanguageModel
-from zoo_cli.models.layers import HIDDEN, AttentionResult, activation
+from zoo_cli.models.layers import HIDDEN, AttentionResult, Linear, activation
 from zoo_cli.models.losses import classification_loss, token_losses
 from zoo_cli.models.outputs import Cache, ModelOutput, Tensor
 
@@ -64,12 +64,12 @@ class GPTAttention(nn.Layer):
         width = self.num_heads * self.head_dim
         self.fused = config.fuse_attention_qkv
         if self.fused:
-            self.qkv_proj = nn.Linear(config.hidden_size, 3 * width)
+            self.qkv_proj = Linear(config.hidden_size, 3 * width)
         else:
-            self.q_proj = nn.Linear(config.hidden_size, width)
-            self.k_proj = nn.Linear(config.hidden_size, width)
-            self.v_proj = nn.Linear(config.hidden_size, width)
-        self.out_proj = nn.Linear(width, config.hidden_size)
+            self.q_proj = Linear(config.hidden_size, width)
+            self.k_proj = Linear(config.hidden_size, width)
+            self.v_proj = Linear(config.hidden_size, width)
+        self.out_proj = Linear(width, config.hidden_size)
         self.dropout = nn.Dropout(config.attention_probs_dropout_prob)
 
     @property
@@ -111,8 +111,8 @@ class GPTDecoderLayer(nn.Layer):
         super().__init__()
         self.normalize_before = config.normalize_before
         self.self_attn = GPTAttention(config, sizes)
-        self.linear1 = nn.Linear(config.hidden_size, sizes.intermediate_size)
-        self.linear2 = nn.Linear(sizes.intermediate_size, config.hidden_size)
+        self.linear1 = Linear(config.hidden_size, sizes.intermediate_size)
+        self.linear2 = Linear(sizes.intermediate_size, config.hidden_size)
         self.norm1 = nn.LayerNorm(config.hidden_size, epsilon=config.norm_epsilon)
         self.norm2 = nn.LayerNorm(config.hidden_size, epsilon=config.norm_epsilon)
         self.dropout1 = nn.Dropout(config.attention_probs_dropout_prob)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from zoo_cli.base.errors import DataError
 from zoo_cli.data.examples import ChoiceExample
-from zoo_cli.tasks.base import Steps
 from zoo_cli.tasks.multiple_choice.task import MultipleChoiceTask
 
 
@@ -33,6 +34,6 @@ class MatchingTask(MultipleChoiceTask):
             raise DataError("bad-request", "expected an object with a list of strings 'candidates'")
         return ChoiceExample(text, "", candidates)
 
-    def steps(self, request: ChoiceExample) -> Steps:
-        answer = yield from super().steps(request)
+    def answer(self, request: ChoiceExample, scores: np.ndarray) -> dict[str, Any]:
+        answer = super().answer(request, scores)
         return {name: value for name, value in answer.items() if name != "answer"}

@@ -35,7 +35,7 @@ class MultipleChoiceTask(Task[ChoiceExample]):
     """
 
     name = "multiple_choice"
-    output_names = ("logits",)
+    output_names: tuple[str, ...] = ("logits",)
     options: MultipleChoiceOptions
 
     def __init__(self, options: MultipleChoiceOptions, tokenizer: Tokenizer, inputs: Sequence[str]) -> None:
@@ -52,8 +52,8 @@ class MultipleChoiceTask(Task[ChoiceExample]):
     def model_config(self) -> dict[str, Any]:
         return {"num_choices": self.options.num_choices or 2}
 
-    def _encode(self, example: ChoiceExample, choices: Sequence[str]) -> tuple[Feature, bool]:
-        """Inputs [C, S] of the choices, and whether any was cut."""
+    def _encode(self, example: ChoiceExample, choices: Sequence[str]) -> tuple[list[Feature], bool]:
+        """Features with the inputs [C, S] of the choices, here one, and whether any was cut."""
         limit = self.options.max_length
         encodings, cut = self._encodings(example.context, example.question, choices, limit), False
         if max(len(encoding.ids) for encoding in encodings) > limit:
@@ -67,7 +67,7 @@ class MultipleChoiceTask(Task[ChoiceExample]):
             feature[name] = np.full((len(rows), length), self.padding.get(name, 0), np.int64)
             for line, row in zip(feature[name], rows, strict=True):
                 line[: len(row[name])] = row[name]
-        return feature, cut
+        return [feature], cut
 
     def _encodings(
         self, context: str, question: str, choices: Sequence[str], limit: int, truncate: bool = False
@@ -99,11 +99,11 @@ class MultipleChoiceTask(Task[ChoiceExample]):
                 most=wanted,
             )
         choices = example.choices + [FILLER] * (wanted - len(example.choices))
-        feature, _ = self._encode(example, choices)
-        return [{**feature, "labels": np.array(example.answer, np.int64)}]
+        features, _ = self._encode(example, choices)
+        return [{**feature, "labels": np.array(example.answer, np.int64)} for feature in features]
 
     def metrics(self) -> MultipleChoiceMetrics:
-        return MultipleChoiceMetrics()
+        return MultipleChoiceMetrics(self)
 
     # -- prediction -------------------------------------------------------------------------------------------------
 
@@ -118,14 +118,20 @@ class MultipleChoiceTask(Task[ChoiceExample]):
         return ChoiceExample(context, question, choices)
 
     def steps(self, request: ChoiceExample) -> Steps:
-        feature, cut = self._encode(request, request.choices)
-        outputs = yield [feature]
-        scores = softmax(outputs[0]["logits"][: len(request.choices)])
+        features, cut = self._encode(request, request.choices)
+        outputs = yield from self.read(features)
+        answer = self.answer(request, self.probabilities(outputs, len(request.choices)))
+        return {**answer, "truncated": True} if cut else answer
+
+    def probabilities(self, outputs: Sequence[Outputs], count: int) -> np.ndarray:
+        """Probability of each choice [count], from the outputs of the features of one question."""
+        return softmax(outputs[0]["logits"][:count])
+
+    def answer(self, request: ChoiceExample, scores: np.ndarray) -> dict[str, Any]:
+        """What is said to a request whose choices have these probabilities [count]."""
         best = int(scores.argmax())
         answer: dict[str, Any] = {"answer": request.choices[best], "index": best, "score": float(scores[best])}
-        if self.options.all_scores:
-            answer["scores"] = scores.tolist()
-        return {**answer, "truncated": True} if cut else answer
+        return {**answer, "scores": scores.tolist()} if self.options.all_scores else answer
 
 
 def _around_blank(context: str, limit: int) -> str:
@@ -137,12 +143,13 @@ def _around_blank(context: str, limit: int) -> str:
 class MultipleChoiceMetrics(Metrics[ChoiceExample]):
     """Share of right choices."""
 
-    def __init__(self) -> None:
+    def __init__(self, task: MultipleChoiceTask) -> None:
+        self._task = task
         self._right = 0
         self._count = 0
 
     def add(self, example: ChoiceExample, features: Sequence[Feature], outputs: Sequence[Outputs]) -> None:
-        self._right += int(outputs[0]["logits"][: len(example.choices)].argmax()) == example.answer
+        self._right += int(self._task.probabilities(outputs, len(example.choices)).argmax()) == example.answer
         self._count += 1
 
     def result(self) -> dict[str, Any]:
