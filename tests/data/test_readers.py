@@ -537,6 +537,23 @@ SAMPLES = {
         {"text": "去北京", "domain": "map", "intent": "go", "slots": {"city": "北京", "by": ["去"]}},
         {"text": "去北京", "intent": "go", "slots": [{"slot": "city", "start": 1, "end": 3}]},
     ),
+    "dialogue": rows(
+        {"turns": ["你好", "好", "再见"], "roles": [0, 1, 0], "knowledge": [["a", "b"], "c"], "persona": "d"},
+        {"history": ["你好"], "response": "好", "goal": "e"},
+        {"history": "你好"},
+    ),
+    "kdconv": json.dumps(
+        [
+            {
+                "messages": [
+                    {"message": "你好", "attrs": [{"name": "a", "attrname": "b", "attrvalue": "c"}]},
+                    {"message": "好"},
+                ]
+            }
+        ]
+    ),
+    "lccc": json.dumps([["你 好", "好 a b"], ["谁", "我", "哦"]]),
+    "documents": " = 标题 = \n \n 一 。 \n = = 节 = = \n二\n\n三\n",
 }  # fmt: skip
 
 
