@@ -30,6 +30,9 @@ _DONE = b"data: [DONE]\n\n"
 class Cutter:
     """A text that ends before the first of some strings, as its pieces come in.
 
+    The first is the one that is complete first, as the rest of the text would not have been written then; of two that
+    end at the same place, the longer one.
+
     Args:
         stops: the strings.
 
@@ -45,10 +48,10 @@ class Cutter:
     def add(self, piece: str) -> str:
         """What the piece adds; the beginning of one of the strings waits for what follows."""
         self._held += piece
-        places = [place for stop in self._stops if (place := self._held.find(stop)) >= 0]
-        if places:
+        spans = [(start + len(stop), start) for stop in self._stops if (start := self._held.find(stop)) >= 0]
+        if spans:
             self.found = True
-            return self._release(min(places))
+            return self._release(min(spans)[1])
         begun = (size for stop in self._stops for size in range(1, len(stop)) if self._held.endswith(stop[:size]))
         return self._release(len(self._held) - max(begun, default=0))
 
