@@ -119,19 +119,12 @@ def open_generator(folder: Path, device: str) -> Pipeline:
     Raises:
         UsageError: the model does not generate (`no-generation`).
     """
-    from zoo_cli.tasks.generative import GenerativeTask
-
     if (folder / "onnx").is_dir() or (folder / "paddle").is_dir():
         from zoo_cli import runtime
+        from zoo_cli.tasks.generative import require_generative
 
         pipeline: Pipeline = runtime.load(folder)
-        if not isinstance(pipeline.task, GenerativeTask):
-            raise UsageError(
-                "no-generation",
-                "a model for {task} does not generate text",
-                fix="use `zoo predict`",
-                task=pipeline.task.name,
-            )
+        require_generative(pipeline.task)
         return pipeline
     from zoo_cli.engine.device import use_device
 

@@ -29,8 +29,7 @@ def distill(
     zoo distill --recipe my.yaml --from runs/bert/my/finetune distill.baseline=true
     """
     from zoo_cli.base.console import emit_json, say, show_table
-    from zoo_cli.cli.jobs import announce, is_worker, launch, load_job, run_result, source_of
-    from zoo_cli.cli.progress import download_progress
+    from zoo_cli.cli.jobs import announce, load_job, run_job, source_of
     from zoo_cli.distill.strategies import section_of
     from zoo_cli.recipe.loading import run_folder
 
@@ -41,19 +40,10 @@ def distill(
         announce("distill", loaded, folder, source, as_json)
         return
     teacher = source_of(loaded, source)
-    if (nproc > 1 or nnodes > 1) and not is_worker():
-        launch(nproc, nnodes, master, device)
-    else:
-        from zoo_cli.engine.device import use_device
-
-        use_device(device)
-        from zoo_cli.distill.job import distill as run
-
-        with download_progress() as progress:
-            run(loaded, folder, teacher, resume, force, progress)
-    if is_worker():
+    job = "zoo_cli.distill.job:distill"
+    result = run_job(job, loaded, folder, teacher, resume, force, device, nproc, nnodes, master)
+    if result is None:
         return
-    result = run_result(folder)
     if as_json:
         emit_json(result)
         return

@@ -36,4 +36,5 @@ def finetune(
     if dry_run:
         announce("finetune", loaded, folder, source, as_json)
         return
-    run_training("finetune", loaded, folder, source, resume, force, device, nproc, nnodes, master, as_json)
+    job = "zoo_cli.engine.finetune:finetune"
+    run_training(job, loaded, folder, source, resume, force, device, nproc, nnodes, master, as_json)

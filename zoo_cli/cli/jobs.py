@@ -143,7 +143,7 @@ def launch(nproc: int, nnodes: int, master: str | None, device: str) -> None:
 
 
 def run_training(
-    verb: str,
+    job: str,
     loaded: LoadedRecipe,
     folder: Path,
     source: Path | None,
@@ -155,10 +155,39 @@ def run_training(
     master: str | None,
     as_json: bool,
 ) -> None:
-    """Run `zoo_cli.engine.VERB` here or in several processes, and say what it made.
+    """Run a job here or in several processes, and say what it made.
 
     Args:
-        verb: ``finetune`` or ``pretrain``; the other arguments are those of the verb.
+        job: dotted name of its function; the other arguments are those of its verb.
+    """
+    result = run_job(job, loaded, folder, source, resume, force, device, nproc, nnodes, master)
+    if result is None:
+        return
+    if as_json:
+        emit_json(result)
+    elif result["score"] is not None:
+        say("best model: {model} ({metric} {score:.4f} at step {best_step})", **result)
+        say("report: {report}", **result)
+    else:
+        say("model: {model}", **result)
+
+
+def run_job(
+    job: str,
+    loaded: LoadedRecipe,
+    folder: Path,
+    source: Path | None,
+    resume: bool,
+    force: bool,
+    device: str,
+    nproc: int,
+    nnodes: int,
+    master: str | None,
+) -> dict[str, Any] | None:
+    """Run a job here or in several processes; see `run_training`.
+
+    Returns:
+        What the finished run reports, or None in one of several processes, which has nothing to say.
     """
     if (nproc > 1 or nnodes > 1) and not is_worker():
         launch(nproc, nnodes, master, device)
@@ -169,17 +198,8 @@ def run_training(
 
         use_device(device)
         with download_progress() as progress:
-            resolve(f"zoo_cli.engine.{verb}:{verb}")(loaded, folder, source, resume, force, progress)
-    if is_worker():
-        return
-    result = run_result(folder)
-    if as_json:
-        emit_json(result)
-    elif result["score"] is not None:
-        say("best model: {model} ({metric} {score:.4f} at step {best_step})", **result)
-        say("report: {report}", **result)
-    else:
-        say("model: {model}", **result)
+            resolve(job)(loaded, folder, source, resume, force, progress)
+    return None if is_worker() else run_result(folder)
 
 
 def _tail(log: Path, lines: int = 20) -> str:

@@ -36,4 +36,5 @@ def pretrain(
     if dry_run:
         announce("pretrain", loaded, folder, source, as_json)
         return
-    run_training("pretrain", loaded, folder, source, resume, force, device, nproc, nnodes, master, as_json)
+    job = "zoo_cli.engine.pretrain:pretrain"
+    run_training(job, loaded, folder, source, resume, force, device, nproc, nnodes, master, as_json)

@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from zoo_cli.base.errors import DataError, GateError, Location, UsageError
-from zoo_cli.base.files import atomic_folder, read_json, write_text
+from zoo_cli.base.errors import DataError, UsageError
+from zoo_cli.base.files import atomic_folder, read_json
 from zoo_cli.base.progress import progress as progress_line
 from zoo_cli.compress.pruning import choose, cut, importance
 from zoo_cli.compress.vocabulary import cut_tables, frequent_tokens
 from zoo_cli.distill import report
-from zoo_cli.distill.lesson import SECTIONS, TEACHER, Lesson, prepare
+from zoo_cli.distill.lesson import SECTIONS, Lesson, prepare
 from zoo_cli.distill.strategies import expand
 from zoo_cli.engine.batches import Arrays
 from zoo_cli.engine.run import RESULT, Run, open_run
@@ -31,7 +31,7 @@ from zoo_cli.recipe.schema import PruneSection, Recipe, TrainSection
 from zoo_cli.tasks.base import load_task
 from zoo_cli.tokenizers.wordpiece import WordPieceTokenizer
 
-WIDTHS, TABLES, REJECTED, TABLE = "widths", "tables", "rejected", "pruning.md"
+WIDTHS, TABLES, TABLE = "widths", "tables", "pruning.md"
 
 
 def section_of(recipe: Recipe) -> PruneSection:
@@ -73,7 +73,7 @@ def prune(loaded: LoadedRecipe, folder: Path, source: Path, resume: bool = False
         if section.vocabulary is not None or section.positions is not None:
             source = _smaller_tables(section, folder / TABLES, source, parts["train"], force)
         lesson = prepare(loaded, folder, source, parts, loaded.recipe.model.family)
-        lesson.claim(force, (WIDTHS, REJECTED))
+        lesson.claim(force, (WIDTHS,))
         teacher = lesson.teacher.assembly
         found = importance(teacher.model, _samples(lesson, section.examples, options.seed))
         models: dict[str, tuple[Assembly, Path]] = {"unpruned": (load_folder(original), original)}
@@ -148,21 +148,15 @@ def _conclude(
         name: {"matches": [], "steps": result["steps"], "seconds": result["seconds"]}
         for name, result in results.items()
     }
-    run.save_best(models[chosen][0].save, scores[chosen])
-    write_text(run.folder / TABLE, report.markdown("Pruning", metric, rows, described, breach))
-    shutil.rmtree(run.folder / TEACHER, ignore_errors=True)
-    if breach:
-        shutil.rmtree(run.folder / REJECTED, ignore_errors=True)
-        run.best.rename(run.folder / REJECTED)
     score = next(row.score for row in rows if row.model == chosen)
     totals = {key: sum(each[key] for each in results.values()) for key in ("steps", "seconds")}
     table = report.as_json(rows)
-    run.finish({**results[chosen], **totals, "chosen": chosen, "best_score": score, "table": table})
-    if breach:
-        raise GateError(
-            "gate-failed",
-            "{breach}",
-            at=Location.of(run.folder / REJECTED),
-            fix="prune less, train longer, or loosen gates.metric_drop, and repeat with --force",
-            breach=breach,
-        )
+    lesson.conclude(
+        run,
+        models[chosen][0],
+        scores[chosen],
+        (TABLE, report.markdown("Pruning", metric, rows, described, breach)),
+        {**results[chosen], **totals, "chosen": chosen, "best_score": score, "table": table},
+        breach,
+        "prune less, train longer, or loosen gates.metric_drop, and repeat with --force",
+    )

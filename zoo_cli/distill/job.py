@@ -7,15 +7,13 @@ teacher's answers while they are needed; `distillation.md`, the table. `best/` i
 
 from __future__ import annotations
 
-import logging
-import shutil
 from contextlib import ExitStack
 from pathlib import Path
 
-from zoo_cli.base.errors import DataError, GateError, Location
-from zoo_cli.base.files import read_json, write_text
+from zoo_cli.base.errors import DataError
+from zoo_cli.base.files import read_json
 from zoo_cli.distill import report
-from zoo_cli.distill.lesson import SECTIONS, TEACHER, Lesson, prepare
+from zoo_cli.distill.lesson import SECTIONS, Lesson, prepare
 from zoo_cli.distill.pair import build_student
 from zoo_cli.distill.strategies import expand, section_of
 from zoo_cli.engine.run import BEST, RESULT, Run, open_run
@@ -25,9 +23,7 @@ from zoo_cli.recipe.presets import FileProgress
 from zoo_cli.recipe.render import to_yaml
 from zoo_cli.recipe.schema import DistillMatch, TrainSection
 
-logger = logging.getLogger(__name__)
-
-STAGES, REJECTED, TABLE, BASELINE = "stages", "rejected", "distillation.md", "baseline"
+STAGES, TABLE, BASELINE = "stages", "distillation.md", "baseline"
 
 
 def distill(
@@ -62,7 +58,7 @@ def distill(
     stages = {name: expand(stage, *configs) for name, stage in section.stages.items()}
     recipe = to_yaml(loaded, defaults=True, origins=False)
     with open_run(folder, recipe, resume=resume, force=force, sections=SECTIONS) as run:
-        lesson.claim(force, (STAGES, BASELINE, REJECTED))
+        lesson.claim(force, (STAGES, BASELINE))
         for name, matches in stages.items():
             options = section.stages[name].training(loaded.recipe.train)
             student = lesson.stage(folder / STAGES / name, student, matches, options, recipe)
@@ -104,24 +100,18 @@ def _conclude(
         else None
     )
 
-    run.save_best(models["student"][0].save, scores["student"])
     _collect_curves(run, list(stages))
-    write_text(run.folder / TABLE, report.markdown("Distillation", metric, rows, described, breach))
-    shutil.rmtree(run.folder / TEACHER, ignore_errors=True)
-    if breach:
-        shutil.rmtree(run.folder / REJECTED, ignore_errors=True)
-        run.best.rename(run.folder / REJECTED)
     last = results[list(stages)[-1]]
     totals = {key: sum(each[key] for each in results.values()) for key in ("steps", "seconds")}
-    run.finish({**last, **totals, "best_score": rows[1].score, "table": report.as_json(rows), "stages": described})
-    if breach:
-        raise GateError(
-            "gate-failed",
-            "{breach}",
-            at=Location.of(run.folder / REJECTED),
-            fix="train longer, take a larger student or other matches, and repeat with --force",
-            breach=breach,
-        )
+    lesson.conclude(
+        run,
+        models["student"][0],
+        scores["student"],
+        (TABLE, report.markdown("Distillation", metric, rows, described, breach)),
+        {**last, **totals, "best_score": rows[1].score, "table": report.as_json(rows), "stages": described},
+        breach,
+        "train longer, take a larger student or other matches, and repeat with --force",
+    )
 
 
 def _collect_curves(run: Run, stages: list[str]) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 import paddle
 
 from zoo_cli import registry
-from zoo_cli.base.errors import DataError, Location, UsageError
-from zoo_cli.base.files import read_json, write_json
+from zoo_cli.base.errors import DataError, GateError, Location, UsageError
+from zoo_cli.base.files import read_json, write_json, write_text
 from zoo_cli.data.dataset import FeatureStore
 from zoo_cli.distill import report
 from zoo_cli.distill.features import input_names, wanted
@@ -23,7 +23,7 @@ from zoo_cli.engine.distributed import World
 from zoo_cli.engine.evaluation import Evaluation
 from zoo_cli.engine.finetune import EncodedExamples
 from zoo_cli.engine.loop import train
-from zoo_cli.engine.run import BEST, RESULT, flatten, open_run
+from zoo_cli.engine.run import BEST, RESULT, Run, flatten, open_run
 from zoo_cli.engine.run import SECTIONS as TRAINING_SECTIONS
 from zoo_cli.engine.setup import Assembly, load_folder
 from zoo_cli.recipe.loading import LoadedRecipe
@@ -31,7 +31,7 @@ from zoo_cli.recipe.schema import DistillMatch, TrainSection
 from zoo_cli.tasks.base import Task, load_task
 
 SECTIONS = (*TRAINING_SECTIONS, "distill", "prune")
-TEACHER = "teacher"
+TEACHER, REJECTED = "teacher", "rejected"
 _TEACHER_FILE = "teacher.json"
 
 
@@ -82,14 +82,14 @@ class Lesson:
 
         Args:
             force: remove what an earlier run left.
-            outputs: names of folders that the job writes.
+            outputs: names of folders that the job writes, beside the teacher's answers and a rejected student.
 
         Raises:
             UsageError: the run was started with another teacher (`teacher-changed`).
         """
         if not self.world.leads:
             return
-        for name in (*outputs, TEACHER) if force else ():
+        for name in (*outputs, TEACHER, REJECTED) if force else ():
             shutil.rmtree(self.folder / name, ignore_errors=True)
         place, own = self.folder / _TEACHER_FILE, {"sha256": self.teacher.identity((), "")}
         if not force and place.is_file() and read_json(place) != own:
@@ -145,6 +145,41 @@ class Lesson:
             for (name, model), each in zip(models.items(), times, strict=True)
         ]
         return rows, scores
+
+    def conclude(
+        self,
+        run: Run,
+        chosen: Assembly,
+        scores: dict[str, Any],
+        page: tuple[str, str],
+        result: dict[str, Any],
+        breach: str | None,
+        fix: str,
+    ) -> None:
+        """Write the chosen student, the table and what the run reports; a student that breaks a gate is set aside.
+
+        Args:
+            run: the run.
+            chosen: the student.
+            scores: its scores.
+            page: name and text of the file with the table.
+            result: what the run reports.
+            breach: the gates that the student breaks, or None.
+            fix: what to do about that.
+
+        Raises:
+            GateError: there is a breach (`gate-failed`).
+        """
+        run.save_best(chosen.save, scores)
+        write_text(run.folder / page[0], page[1])
+        shutil.rmtree(run.folder / TEACHER, ignore_errors=True)
+        rejected = run.folder / REJECTED
+        if breach:
+            shutil.rmtree(rejected, ignore_errors=True)
+            run.best.rename(rejected)
+        run.finish(result)
+        if breach:
+            raise GateError("gate-failed", "{breach}", at=Location.of(rejected), fix=fix, breach=breach)
 
     def _batches(
         self, matches: list[DistillMatch], options: TrainSection

@@ -14,7 +14,7 @@ from zoo_cli.engine.setup import Assembly, load_folder, load_tokenizer, read_par
 from zoo_cli.recipe.loading import LoadedRecipe
 from zoo_cli.runtime.pipeline import DEFAULT_BATCH_TOKENS, Pipeline
 from zoo_cli.tasks.base import TASK_FILE
-from zoo_cli.tasks.generative import GenerativeTask
+from zoo_cli.tasks.generative import GenerativeTask, require_generative
 
 GENERATIVE_TASKS = {"unimo": "generation", "unified_transformer": "dialogue", "gpt": "language_modeling"}
 """What a family's published checkpoints are used for."""
@@ -26,10 +26,7 @@ def load_pipeline(folder: Path, batch_tokens: int = DEFAULT_BATCH_TOKENS) -> Pip
     Raises:
         ArtifactError: a file is missing, damaged, or does not fit.
     """
-    assembly = load_folder(folder)
-    if isinstance(assembly.task, GenerativeTask):
-        return Pipeline(assembly.task, generation_runner(assembly.model))
-    return Pipeline(assembly.task, Predictor(assembly.model, assembly.task, batch_tokens=batch_tokens))
+    return _pipeline(load_folder(folder), batch_tokens=batch_tokens)
 
 
 def load_generator(folder: Path) -> Pipeline:
@@ -43,14 +40,15 @@ def load_generator(folder: Path) -> Pipeline:
         UsageError: the model does not generate text (`no-generation`).
     """
     assembly = load_folder(folder) if (folder / TASK_FILE).is_file() else _with_default_task(folder)
-    if not isinstance(assembly.task, GenerativeTask):
-        raise UsageError(
-            "no-generation",
-            "a model for {task} does not generate text",
-            fix="use `zoo predict`",
-            task=assembly.task.name,
-        )
-    return Pipeline(assembly.task, generation_runner(assembly.model))
+    require_generative(assembly.task)
+    return _pipeline(assembly)
+
+
+def _pipeline(assembly: Assembly, **limits: Any) -> Pipeline:
+    """A model's pipeline; the limits are those of a `Predictor`."""
+    if isinstance(assembly.task, GenerativeTask):
+        return Pipeline(assembly.task, generation_runner(assembly.model))
+    return Pipeline(assembly.task, Predictor(assembly.model, assembly.task, **limits))
 
 
 def _with_default_task(folder: Path) -> Assembly:
@@ -95,7 +93,7 @@ def evaluate_folder(folder: Path, loaded: LoadedRecipe, part: str) -> dict[str, 
         assembly = _with_task(folder, loaded.task_name, loaded.task)
     else:
         assembly = load_folder(folder)
-    model, task, options = assembly.model, assembly.task, loaded.recipe.train
-    scores = Evaluation(model, task, examples, options)()
-    pipeline = Pipeline(task, Predictor(model, task, options.batch_size, options.batch_tokens))
-    return scores | task.score_answers(examples, pipeline.stream)
+    options = loaded.recipe.train
+    scores = Evaluation(assembly.model, assembly.task, examples, options)()
+    pipeline = _pipeline(assembly, batch_size=options.batch_size, batch_tokens=options.batch_tokens)
+    return scores | assembly.task.score_answers(examples, pipeline.stream)

@@ -24,6 +24,7 @@ from zoo_cli.recipe.validation import Problem, validate
 from zoo_cli.recipe.yaml12 import Document, parse
 
 SCRATCH = "scratch"
+FLATTEN = "zoo_cli.models.config:flatten_legacy"
 PRETRAINING = "pretraining"
 """Stands for the name of the task in recipes that pretrain."""
 
@@ -213,11 +214,9 @@ def folder_architecture(init: str) -> str | None:
             if not (folder / name).is_file():
                 continue
             values = read_json(folder / name)
-            while isinstance(values, dict):  # PaddleNLP's older files nest the backbone in the head's `init_args`
-                found = values.get("init_class") or next(iter(values.get("architectures") or ()), None)
-                if isinstance(found, str):
-                    return found
-                values = next(iter(values.get("init_args") or ()), None)
+            if isinstance(values, dict):
+                flat = registry.resolve(FLATTEN)(values, Location.of(folder / name))
+                return next((each for each in flat.get("architectures") or () if isinstance(each, str)), None)
     return None
 
 

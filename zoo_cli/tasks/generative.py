@@ -31,6 +31,18 @@ Input = TypeVar("Input", bound=RequestModel)
 SPECIAL_IDS = ("unk_token_id", "pad_token_id", "bos_token_id", "eos_token_id", "mask_token_id")
 
 
+def require_generative(task: Task[Any]) -> None:
+    """Refuse a task whose answers are no generated texts.
+
+    Raises:
+        UsageError: it is none that generates (`no-generation`).
+    """
+    if not isinstance(task, GenerativeTask):
+        raise UsageError(
+            "no-generation", "a model for {task} does not generate text", fix="use `zoo predict`", task=task.name
+        )
+
+
 class GenerativeTask(Task[Example], Generic[Example]):
     """A task whose answers are generated texts."""
 
