@@ -11,7 +11,7 @@ import paddle
 import pytest
 
 from tests.engine.toy import Tagger, build, features
-from zoo_cli.base.errors import MemoryLimitError
+from zoo_cli.base.errors import Location, MemoryLimitError
 from zoo_cli.engine.evaluation import Evaluation
 from zoo_cli.engine.predictor import Predictor
 from zoo_cli.recipe.schema import TrainSection
@@ -148,3 +148,40 @@ def test_a_task_is_tuned_where_that_is_asked_for() -> None:
     assert task.total == 0
     Evaluation(build(), task, examples(), TrainSection(), tune=True)()
     assert task.total > 0
+
+
+class Sourced(list[Feature]):
+    """Features that come from a file."""
+
+    def __init__(self, features: list[Feature], file: str | None) -> None:
+        super().__init__(features)
+        self.source = None if file is None else Location(file, 1)
+
+
+@pytest.mark.parametrize(
+    ("files", "names"),
+    [
+        (["data/dev.en", "data/dev.zh", "data/dev.en", None, "data/dev.zh", "data/dev.zh"], ["dev.en", "dev.zh"]),
+        (["en/dev", "zh/dev", "en/dev", None, "zh/dev", "zh/dev"], ["en/dev", "zh/dev"]),
+    ],
+)
+def test_each_file_is_scored_by_itself(files: list[str | None], names: list[str]) -> None:
+    model, rows = build(), examples()
+    sourced = [Sourced(row, file) for row, file in zip(rows, files, strict=True)]
+    scores = Evaluation(model, Tagging(), sourced, TrainSection(), by_file=True)()
+    alone = [
+        Evaluation(
+            model, Tagging(), [row for row, own in zip(rows, files, strict=True) if own == file], TrainSection()
+        )()
+        for file in dict.fromkeys(file for file in files if file)
+    ]
+    table = scores["files"]
+    assert list(table) == [*names, "mean"]
+    assert [table[name]["accuracy"] for name in names] == [each["accuracy"] for each in alone]
+    assert table["mean"]["accuracy"] == pytest.approx(sum(each["accuracy"] for each in alone) / 2)
+    assert scores["accuracy"] == Evaluation(model, Tagging(), rows, TrainSection())()["accuracy"]
+
+
+def test_one_file_needs_no_table() -> None:
+    sourced = [Sourced(row, "dev.txt") for row in examples()]
+    assert "files" not in Evaluation(build(), Tagging(), sourced, TrainSection(), by_file=True)()

@@ -74,7 +74,8 @@ def _with_task(folder: Path, name: str, options: Any) -> Assembly:
 
 
 def evaluate_folder(folder: Path, loaded: LoadedRecipe, part: str) -> dict[str, Any]:
-    """Scores of a model folder; where a task's answers have several stages, those of whole answers too.
+    """Scores of a model folder; of each file where there are several; and where a task's answers have several stages,
+    those of whole answers.
 
     Args:
         folder: the model.
@@ -94,6 +95,6 @@ def evaluate_folder(folder: Path, loaded: LoadedRecipe, part: str) -> dict[str, 
     else:
         assembly = load_folder(folder)
     options = loaded.recipe.train
-    scores = Evaluation(assembly.model, assembly.task, examples, options)()
+    scores = Evaluation(assembly.model, assembly.task, examples, options, by_file=True)()
     pipeline = _pipeline(assembly, batch_size=options.batch_size, batch_tokens=options.batch_tokens)
     return scores | assembly.task.score_answers(examples, pipeline.stream)
