@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from tests.tasks.extraction.models import FILLER, RuleModel, gold_model, make_ta
 from zoo_cli.base.errors import DataError, Location
 from zoo_cli.data.batching import pad, unpad
 from zoo_cli.data.examples import AnnotatedText, Entity, PromptExample, Relation, Span
+from zoo_cli.tasks.base import load_task
 from zoo_cli.tasks.extraction.metrics import GraphMetrics
 from zoo_cli.tasks.extraction.postprocess import pair
 from zoo_cli.tasks.extraction.schema import schema_from_annotations
@@ -178,6 +180,44 @@ def test_scores_are_those_of_the_span_evaluator(seed: int) -> None:
     result = score(task, run, examples)
     assert result["precision"] == pytest.approx(correct / predicted if predicted else 0)
     assert result["recall"] == pytest.approx(correct / gold)
+
+
+def shy_model(found: str, wrong: str) -> Any:
+    """Gives 0.35 to right spans and 0.22 to wrong ones."""
+    right, false = RuleModel({"人名": [found]}), RuleModel({"人名": [wrong]})
+
+    def run(features: list[Any]) -> list[Any]:
+        return [
+            {name: np.where(one[name] > 0.5, 0.35, np.where(other[name] > 0.5, 0.22, 0.01)) for name in one}
+            for one, other in zip(right(features), false(features), strict=True)
+        ]
+
+    return run
+
+
+def test_the_threshold_is_tuned_and_kept(tmp_path: Path) -> None:
+    task = make_task(tune_position_threshold=True)
+    examples, run = [example("王成汉将军在延安签字", "人名", "王成汉")], shy_model("王成汉", "延安")
+    metrics = task.metrics()
+    for one in examples:
+        features = task.encode(one, training=False)
+        metrics.add(one, features, run(features))
+    assert metrics.result()["f1"] == 0.0
+    task.tune(metrics)
+    assert task.options.position_threshold == 0.3  # the nearest to 0.5 of those that part 0.22 from 0.35
+    assert metrics.result()["f1"] == score(task, run, examples)["f1"] == 1.0
+    task.save(tmp_path)
+    loaded = load_task(tmp_path, task.tokenizer, task.inputs)
+    assert loaded.options == task.options
+
+
+def test_tuning_needs_to_be_asked_for() -> None:
+    task, one = make_task(), example("王成汉将军在延安签字", "人名", "王成汉")
+    metrics = task.metrics()
+    features = task.encode(one, training=False)
+    metrics.add(one, features, shy_model("王成汉", "延安")(features))
+    task.tune(metrics)
+    assert task.options.position_threshold == 0.5
 
 
 # -- from annotations -------------------------------------------------------------------------------------------

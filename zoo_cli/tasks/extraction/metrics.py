@@ -17,6 +17,9 @@ from zoo_cli.tasks.scores import label_scores
 if TYPE_CHECKING:
     from zoo_cli.tasks.extraction.task import ExtractionTask
 
+THRESHOLDS = tuple(percent / 100 for percent in range(5, 100, 5))
+"""Limits that tuning chooses from."""
+
 
 @dataclass(slots=True)
 class Counts:
@@ -57,16 +60,31 @@ class SpanMetrics(Metrics[PromptExample]):
     ``birthday of X``), classifications under their name with the options in order.
 
     Args:
-        task: of the model; its `position_threshold` is the evaluator's limit.
+        task: of the model; its `position_threshold` is the evaluator's limit. If it is to be tuned, other limits are
+            counted too.
     """
 
     def __init__(self, task: ExtractionTask) -> None:
         self.task = task
-        self._prompts: dict[str, Counts] = {}
+        threshold = task.options.position_threshold
+        tried = dict.fromkeys((threshold, *THRESHOLDS)) if task.options.tune_position_threshold else (threshold,)
+        self._prompts: dict[float, dict[str, Counts]] = {threshold: {} for threshold in tried}
         self._relations: dict[str, str] = {}
 
     def add(self, example: PromptExample, features: Sequence[Feature], outputs: Sequence[Outputs]) -> None:
-        threshold = self.task.options.position_threshold
+        prompt = normalize(example.prompt)
+        for threshold, table in self._prompts.items():
+            counts = self._count(example, features, outputs, threshold)
+            table.setdefault(prompt, Counts()).add(*counts)
+        if prompt not in self._relations:
+            label = _relation_label(prompt, normalize(example.content), self.task.options.schema_lang)
+            if label:
+                self._relations[prompt] = label
+
+    def _count(
+        self, example: PromptExample, features: Sequence[Feature], outputs: Sequence[Outputs], threshold: float
+    ) -> tuple[int, int, int]:
+        """Numbers of gold, predicted and correct spans."""
         gold: set[tuple[int, int]]
         if len(features) == 1:
             starts, ends = features[0]["start_positions"], features[0]["end_positions"]
@@ -76,12 +94,19 @@ class SpanMetrics(Metrics[PromptExample]):
         else:
             gold, predicted = self._merged(example, outputs, threshold)
             number = max(len({first for first, _ in gold}), len({last for _, last in gold}))
-        prompt = normalize(example.prompt)
-        self._prompts.setdefault(prompt, Counts()).add(number, len(predicted), len(gold & predicted))
-        if prompt not in self._relations:
-            label = _relation_label(prompt, normalize(example.content), self.task.options.schema_lang)
-            if label:
-                self._relations[prompt] = label
+        return number, len(predicted), len(gold & predicted)
+
+    def best_threshold(self) -> float:
+        """The limit with the highest F1 of those that were counted; of equally good ones the nearest to that of the
+        options."""
+        default = self.task.options.position_threshold
+
+        def rank(threshold: float) -> tuple[float, float]:
+            rows = self._prompts[threshold].values()
+            total = sum(row.gold + row.predicted for row in rows)
+            return (2 * sum(row.correct for row in rows) / total if total else 0.0, -abs(threshold - default))
+
+        return max(self._prompts, key=rank)
 
     def _merged(
         self, example: PromptExample, outputs: Sequence[Outputs], threshold: float
@@ -116,7 +141,7 @@ class SpanMetrics(Metrics[PromptExample]):
         relations = set(self._relations.values())
         language = self.task.options.schema_lang
         table: dict[str, Counts] = {}
-        for prompt, counts in self._prompts.items():
+        for prompt, counts in self._prompts[self.task.options.position_threshold].items():
             labels = (label for _, label in _splits(prompt, language) if label in relations)
             label = self._relations.get(prompt) or next(labels, _label(prompt))
             table.setdefault(label, Counts()).add(counts.gold, counts.predicted, counts.correct)

@@ -84,13 +84,13 @@ def merge_windows(
     for index, (offset, _) in enumerate(windows):
         pairs = pair(start_probs[index], end_probs[index], threshold)
         for first, last, probability in zip(pairs.first + offset, pairs.last + offset, pairs.probability, strict=True):
-            if _home(borders, length, first, last) == index:
+            if home_window(borders, length, first, last) == index:
                 found.append((float(probability), int(first), int(last)))
 
     joined_starts, joined_ends = _join(windows, start_probs), _join(windows, end_probs)
     pairs = pair(joined_starts, joined_ends, threshold)
     for first, last, probability in zip(pairs.first, pairs.last, pairs.probability, strict=True):
-        if _home(borders, length, first, last) < 0:
+        if home_window(borders, length, first, last) < 0:
             found.append((float(probability), int(first), int(last)))
 
     taken = np.zeros(length, bool)
@@ -106,7 +106,7 @@ def merge_windows(
     return Pairs(np.array(first_tokens), np.array(last_tokens), np.array(probabilities))
 
 
-def _home(borders: np.ndarray, length: int, first: int, last: int) -> int:
+def home_window(borders: np.ndarray, length: int, first: int, last: int) -> int:
     """Index of the window in which a span has the most text around it, -1 if none holds it whole."""
     left, right = first - borders[:, 0], borders[:, 1] - 1 - last
     inside = (left >= 0) & (right >= 0)

@@ -39,6 +39,8 @@ with warnings.catch_warnings():
         """Tokens that neighbouring windows share: every span of so many tokens lies whole in some window."""
         position_threshold: Fraction = 0.5
         """A span counts when the probabilities of its start and of its end are both greater."""
+        tune_position_threshold: bool = False
+        """Set `position_threshold` to what gives the highest F1 on the development data."""
         upstream_windows: bool = False
         """Answer as PaddleNLP does, faults included: windows without overlap, empty spans, answers out of prompts."""
         task_type: Literal["ext", "cls"] = "ext"

@@ -171,6 +171,16 @@ class ExtractionTask(Task[PromptExample]):
     def metrics(self) -> SpanMetrics:
         return SpanMetrics(self)
 
+    def tune(self, metrics: SpanMetrics) -> None:
+        """Set the threshold that was best for development data, if the options ask for it.
+
+        Args:
+            metrics: what counted the development examples.
+        """
+        if self.options.tune_position_threshold:
+            threshold = metrics.best_threshold()
+            self.options = self.options.model_copy(update={"position_threshold": threshold})
+
     def score_answers(self, examples: Sequence[Any], answer: Callable[[list[Any]], Iterable[Any]]) -> dict[str, Any]:
         """Entities and relations of whole results, see `GraphMetrics`; of annotated texts only."""
         texts = [as_annotated(each) for each in examples if isinstance(each, AnnotatedText | TaggedTokens)]
