@@ -1,11 +1,12 @@
-"""Greedy tokens a second of a GPT (6 layers x 512, vocabulary 30,000), here and in other libraries, and its memory.
+"""Greedy tokens a second of a GPT (6 layers x 512, vocabulary 30,000): the model, its exported graph in ONNX Runtime,
+and other libraries.
 
     python benchmarks/generation.py [--paddlenlp PYTHON] [--transformers PYTHON] [--rounds N] [--new N]
 
 The others run in the interpreters named, with the same weights, prompts and number of threads, in processes of their
-own that take turns round by round. Medians over the rounds are printed, of wall and of processor seconds, and whether
-all chose the same tokens. Then the largest memory while 8 rows of 512 tokens are generated is compared with the size of
-the cache.
+own that take turns round by round. Medians over the rounds are printed, of wall and of processor seconds, by how
+much fewer processor seconds ours take than the others, and whether all chose the same tokens. Memory is the
+business of `decoding_memory.py`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS, HIDDEN, HEADS, VOCABULARY = 6, 512, 8, 30000
+OWN = ("ours", "exported")
 PROMPT = 32
 
 PREAMBLE = """
@@ -42,6 +44,21 @@ model = models.load(folder)
 
 def run(ids, new):
     return models.generate(model, ids, max_new_tokens=new, eos_token_id=None, pad_token_id=0)[0].tolist()
+"""
+
+EXPORTED = """
+from pathlib import Path
+from zoo_cli.decoding.engine import Request, generate
+from zoo_cli.decoding.options import GenerationOptions
+from zoo_cli.runtime.backends import OnnxBackend
+from zoo_cli.runtime.decoder import DecoderFacts, GraphBatch
+backend = OnnxBackend(Path(folder), threads=int(os.environ["OMP_NUM_THREADS"]))
+facts = DecoderFacts.load(Path(folder))
+
+def run(ids, new):
+    options = GenerationOptions(max_new_tokens=new, eos_token_id=None, pad_token_id=0)
+    found = generate(GraphBatch(backend, facts), [Request({"input_ids": row}, options) for row in ids])
+    return [row[0].ids.tolist() for row in found]
 """
 
 PADDLENLP = """
@@ -83,29 +100,15 @@ for line in sys.stdin:
     print(json.dumps([time.perf_counter() - wall, time.process_time() - cpu, found]), file=answers, flush=True)
 """
 
-MEMORY = """
-from pathlib import Path
-
-def status(key):
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(key))
-
-run(prompts(8, 32), 4)
-before = status("VmRSS")
-Path("/proc/self/clear_refs").write_text("5")
-run(prompts(8, 32), 512)
-print(json.dumps([before, status("VmHWM")]), file=answers, flush=True)
-"""
-
 
 class Worker:
     """A library in a process of its own."""
 
-    def __init__(self, python: str, code: str, folder: Path, loop: str = LOOP, **environment: str) -> None:
+    def __init__(self, python: str, code: str, folder: Path, **environment: str) -> None:
         # answers go to the real standard output, what libraries print goes elsewhere
         redirect = "answers = os.fdopen(os.dup(1), 'w'); os.dup2(2, 1)\n"
         self._process = subprocess.Popen(
-            [python, "-c", PREAMBLE + redirect + code + loop, str(folder)],
+            [python, "-c", PREAMBLE + redirect + code + LOOP, str(folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -150,6 +153,23 @@ def write_model(folder: Path) -> None:
     model = models.build("GPTForCausalLM", config)
     for layout in ("zoo", "paddlenlp", "huggingface"):
         models.save(model, folder / layout, layout)  # type: ignore[arg-type]
+    write_graph(model, folder / "exported")
+
+
+def write_graph(model: Any, folder: Path) -> None:
+    """The model as a graph, without the rest of a bundle."""
+    from types import SimpleNamespace
+
+    from zoo_cli.engine.setup import Assembly
+    from zoo_cli.export.decoder import DecoderGraph
+    from zoo_cli.export.to_onnx import convert
+
+    task: Any = SimpleNamespace(options=SimpleNamespace(max_length=1024))
+    graph = DecoderGraph(Assembly(model, task, task))
+    (folder / "paddle").mkdir(parents=True)
+    (folder / "onnx" / "fp32").mkdir(parents=True)
+    graph.save(folder)
+    convert(folder / "paddle", folder / "onnx" / "fp32" / "model.onnx", graph.output_names, graph.axes)
 
 
 def compare(workers: dict[str, Worker], rounds: int, new: int) -> None:
@@ -163,22 +183,16 @@ def compare(workers: dict[str, Worker], rounds: int, new: int) -> None:
                 wall, cpu, ids[name] = worker.ask(batch, PROMPT, new)
                 if number:  # the first round warms up
                     times[name].append((wall, cpu))
-        for name, pairs in times.items():
-            wall, cpu = (statistics.median(column) for column in zip(*pairs, strict=True))
+        medians = {
+            name: [statistics.median(column) for column in zip(*pairs, strict=True)] for name, pairs in times.items()
+        }
+        others = [name for name in medians if name not in OWN]
+        for name, (wall, cpu) in medians.items():
             same = "same tokens" if ids[name] == ids["ours"] else "OTHER TOKENS"
             tokens = batch * new
-            print(f"batch {batch}  {name:34} {tokens / wall:7.1f} tokens/s {tokens / cpu:7.1f} tokens/cpu-s  {same}")
-
-
-def memory(folder: Path) -> None:
-    worker = Worker(sys.executable, OURS, folder / "zoo", MEMORY)
-    before, peak = json.loads(worker.answer())
-    worker.close()
-    cache = LAYERS * 2 * 8 * (PROMPT + 512) * HIDDEN * 4 / 2**20
-    print(
-        f"memory: {before:.0f} MiB before, cache {cache:.0f} MiB, peak {peak:.0f} MiB = "
-        f"{peak / (before + cache):.3f} of their sum"
-    )
+            ratios = " ".join(f"{medians[other][1] / cpu:5.2f} x {other}" for other in others if name in OWN)
+            speed = f"{tokens / wall:7.1f} tokens/s {tokens / cpu:7.1f} tokens/cpu-s"
+            print(f"batch {batch}  {name:28} {speed}  {same}  {ratios}", flush=True)
 
 
 def main() -> None:
@@ -192,11 +206,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_model(folder)
-        workers = {"ours": Worker(sys.executable, OURS, folder / "zoo")}
+        workers = {
+            "ours": Worker(sys.executable, OURS, folder / "zoo"),
+            "exported": Worker(sys.executable, EXPORTED, folder / "exported"),
+        }
         if options.paddlenlp:
             paddlenlp = folder / "paddlenlp"
             workers["paddlenlp"] = Worker(options.paddlenlp, PADDLENLP, paddlenlp)
-            workers["paddlenlp, strided views off"] = Worker(
+            workers["paddlenlp, no views"] = Worker(
                 options.paddlenlp, PADDLENLP, paddlenlp, FLAGS_use_stride_kernel="0"
             )
         if options.transformers:
@@ -204,7 +221,6 @@ def main() -> None:
         compare(workers, options.rounds, options.new)
         for worker in workers.values():
             worker.close()
-        memory(folder)
 
 
 if __name__ == "__main__":

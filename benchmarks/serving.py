@@ -1,180 +1,211 @@
-"""Throughput, latency and overload of `zoo serve`, beside what its model could do at most.
+"""Throughput, latency and overload of `zoo serve`, beside what its model could do at most, and PaddleNLP's server.
 
-    python benchmarks/serving.py [--bundle FOLDER] [--clients 1 16 64] [--requests 1000] [KEY=VALUE]...
+    python benchmarks/serving.py [--paddlenlp PEER/bin/python] [--vocab vocab.txt] [--texts tags.bio] [--json FILE]
 
-Without a bundle a text classifier with six layers of 384 is made, with drawn weights (needs paddle). The ceiling is the
-same texts through the same back end in ideal batches, tokenised before. Both are counted in processor seconds of the
-process, so that other load on the machine does not matter; the clients are in a process of their own.
+Two models with drawn weights (which needs paddle): a text classifier with six layers of 384 on texts of very different
+lengths, and a UIE of nano's shape that looks for three labels in sentences of a file in BIO format. The classifier's
+ceiling is the same texts through the same back end in ideal batches, tokenised before; shares of it are given in
+processor seconds of the server and in wall time, where the clients take their part of the cores. Overload is twice the
+rate that 64 clients reached, for some seconds, with a deadline. PEER holds paddlenlp 2.8.1 on paddlepaddle 2.6.2, whose
+SimpleServer gets the same weights and requests.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
-import random
-import subprocess
-import sys
 import tempfile
 import time
-from collections import Counter
+from itertools import islice
 from pathlib import Path
 from statistics import quantiles
 from typing import Any
 
+from extraction import SCHEMA, make_model
+from load import ROOT, Results, ask_all, draw_texts, flood, make_classifier, peer_server, zoo_server
+
 from zoo_cli.runtime.loading import open_bundle
-from zoo_cli.runtime.pipeline import with_parameters
 
-PAUSE = 0.3
-"""Seconds that a client waits after a refusal; `Retry-After` would ask for more."""
-ROOT = Path(__file__).resolve().parent.parent
-CHARACTERS = "的一是在不了有和人这中大为上个国我以要他时来用们生到作地于出就分对成会可主发年动同工也能下过子说产种面"
+SAMPLES = ROOT / "zoo_cli" / "data" / "samples"
+DEADLINE = 2.0
+"""Seconds that the server has for each request under overload."""
 
+CLASSIFIER_PEER = """
+import paddle, uvicorn
+from paddlenlp import SimpleServer
+from paddlenlp.server import CustomModelHandler, MultiClassificationPostHandler
+from paddlenlp.transformers import ErnieForSequenceClassification
+model = ErnieForSequenceClassification.from_pretrained(arguments["folder"])
+model.eval()
+spec = [paddle.static.InputSpec([None, None], "int64", name) for name in ("input_ids", "token_type_ids")]
+paddle.jit.save(paddle.jit.to_static(model, input_spec=spec), arguments["folder"] + "/static/inference")
+app = SimpleServer()
+app.register(
+    "classify", model_path=arguments["folder"] + "/static", tokenizer_name=arguments["folder"],
+    model_handler=CustomModelHandler, post_handler=MultiClassificationPostHandler,
+)
+uvicorn.run(app, port=arguments["port"], log_level="warning")
+"""
 
-def make_bundle(folder: Path) -> Path:
-    """A classifier with six layers of 384, exported to ONNX."""
-    from zoo_cli import models, registry, tokenizers
-    from zoo_cli.export.bundle import export
-    from zoo_cli.recipe.schema import ExportSection
-    from zoo_cli.tasks.sequence_classification.spec import SequenceClassificationOptions
-    from zoo_cli.tasks.sequence_classification.task import SequenceClassificationTask
-
-    source = folder / "model"
-    source.mkdir()
-    tokenizer = tokenizers.load(ROOT / "zoo_cli" / "data" / "samples" / "vocab" / "wordpiece")
-    inputs = registry.family("ernie").inputs
-    task = SequenceClassificationTask(SequenceClassificationOptions(labels=["a", "b", "c"]), tokenizer, inputs)
-    sizes = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
-    config = {**sizes, "vocab_size": len(tokenizer), "max_position_embeddings": 512, **task.model_config()}
-    models.save(models.build("ErnieForSequenceClassification", config), source)
-    tokenizer.save(source)
-    task.save(source)
-    requests = [{"text": text} for text in draw_texts(4, 30)]
-    return Path(export(source, folder, ExportSection(backends=["onnx"]), requests)["bundle"])
-
-
-def draw_texts(count: int, mean: float) -> list[str]:
-    """Texts of very different lengths, as requests have them."""
-    draw = random.Random(0)
-    return ["".join(draw.choices(CHARACTERS, k=1 + min(500, int(draw.expovariate(1 / mean))))) for _ in range(count)]
+UIE_PEER = """
+import uvicorn
+from paddlenlp import SimpleServer, Taskflow
+flow = Taskflow("information_extraction", model="uie-nano", schema=arguments["schema"], task_path=arguments["folder"])
+app = SimpleServer()
+app.register_taskflow("uie", flow)
+uvicorn.run(app, port=arguments["port"], log_level="warning")
+"""
 
 
-def ceiling(bundle: Path, bodies: list[Any], batch_tokens: int, threads: int) -> float:
-    """Processor seconds for each request in ideal batches."""
+def ceiling(bundle: Path, bodies: list[Any], batch_tokens: int, threads: int) -> dict[str, float]:
+    """Processor and wall seconds for each request in ideal batches."""
     opened = open_bundle(bundle, threads=threads)
     runner = opened.runner(batch_tokens)
     features = [feature for body in bodies for feature in next(opened.task.steps(opened.task.request(body)))]
     runner(features[:64])
-    begin = time.process_time()
+    processor, wall = time.process_time(), time.perf_counter()
     runner(features)
-    return (time.process_time() - begin) / len(bodies)
+    count = len(bodies)
+    return {"processor": (time.process_time() - processor) / count, "wall": (time.perf_counter() - wall) / count}
 
 
-def processor_seconds(process: int) -> float:
-    """User and system time of a process."""
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-async def ask(host: str, port: int, path: str, bodies: list[bytes], clients: int) -> list[tuple[int, float]]:
-    """Send the bodies over `clients` connections; status and seconds of each."""
-    pending = iter(bodies)
-    results: list[tuple[int, float]] = []
-
-    async def client() -> None:
-        reader, writer = await asyncio.open_connection(host, port)
-        for body in pending:
-            begin = time.perf_counter()
-            head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-            writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-            headers = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
-            await reader.readexactly(int(headers.partition("content-length:")[2].split()[0]))
-            status = int(headers.split()[1])
-            results.append((status, time.perf_counter() - begin))
-            if status == 429:
-                await asyncio.sleep(PAUSE)
-        writer.close()
-
-    await asyncio.gather(*(client() for _ in range(clients)))
-    return results
-
-
-def report(title: str, results: list[tuple[int, float]], wall: float, processor: float, best: float) -> dict[str, Any]:
-    """Print one line of the table, and return it."""
-    statuses = Counter(status for status, _ in results)
-    answered = sorted(seconds for status, seconds in results if status == 200)
-    refused = sorted(seconds for status, seconds in results if status == 429)
+def row_of(server: str, title: str, results: Results, best: dict[str, float] | None = None) -> dict[str, Any]:
+    """One row of the table."""
+    answered = results.seconds(200)
     cuts = quantiles(answered, n=100) if len(answered) > 1 else [0.0] * 99
     row: dict[str, Any] = {
-        "run": title,
-        "answered": statuses[200],
-        "refused": statuses[429],
-        "other": len(results) - statuses[200] - statuses[429],
-        "per_second": round(statuses[200] / wall, 1),
-        "milliseconds_50_95_99": [round(cuts[place] * 1000, 1) for place in (49, 94, 98)],
-        "processor_milliseconds": round(processor / max(1, statuses[200]) * 1000, 2),
-        "share_of_ceiling": round(best * statuses[200] / processor, 3) if processor else None,
+        "server": server,
+        "load": title,
+        "a second": round(len(answered) / results.wall, 1),
+        "p50 p95 p99 ms": " ".join(f"{cuts[place] * 1000:.0f}" for place in (49, 94, 98)),
+        "processor ms": round(results.processor / max(1, len(answered)) * 1000, 2),
+        "refused": results.count(429),
+        "other": len(results.rows) - len(answered) - results.count(429),
     }
-    if refused:
-        row["refusal_milliseconds_50"] = round(refused[len(refused) // 2] * 1000, 1)
-    print(json.dumps(row), flush=True)
+    if best and results.processor:
+        row["of ceiling (processor)"] = round(best["processor"] * len(answered) / results.processor, 2)
+        row["of ceiling (wall)"] = round(best["wall"] * len(answered) / results.wall, 2)
     return row
+
+
+def overload(results: Results, answer_seconds: float) -> dict[str, Any]:
+    """What the excess cost.
+
+    Args:
+        results: of the flood.
+        answer_seconds: processor seconds of an answer without overload.
+    """
+    answered, refused = results.seconds(200), results.seconds(429)
+    spent = results.processor - answer_seconds * len(answered)
+    return {
+        "p99 of the answers, s": round(answered[int(len(answered) * 0.99)], 3) if answered else None,
+        "deadline, s": DEADLINE,
+        "given up at the deadline": results.count(504),
+        "median of the refusals, ms": round(refused[len(refused) // 2] * 1000, 2) if refused else None,
+        "processor ms a refusal": round(max(0.0, spent) / len(refused) * 1000, 2) if refused else None,
+        "neither answered, refused nor given up": len(results.rows) - len(answered) - len(refused) - results.count(504),
+    }
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Rows as Markdown."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    lines = [columns, ["---"] * len(columns), *([str(row.get(name, "")) for name in columns] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def ratios(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """How many times the peer's requests a second, at each load that both had."""
+    theirs = {row["load"]: row["a second"] for row in rows if row["server"] != "zoo"}
+    return {
+        row["load"]: round(row["a second"] / theirs[row["load"]], 1)
+        for row in rows
+        if row["server"] == "zoo" and theirs.get(row["load"])
+    }
+
+
+def classifier(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
+    """The encoder of 6 x 384."""
+    places = make_classifier(scratch)
+    requests = [{"text": text} for text in draw_texts(options.requests, options.characters)]
+    bodies = [json.dumps(request).encode() for request in requests]
+    best = ceiling(places["bundle"], requests, options.batch_tokens, options.threads)
+    rows, found = [], {}
+    settings = [f"serve.batch_tokens={options.batch_tokens}", f"serve.threads={options.threads}", *options.settings]
+    with zoo_server(places["bundle"], settings) as server:
+        path = "/v1/sequence_classification"
+        ask_all(server, path, bodies[:64], 8)
+        for clients in options.clients:
+            results = ask_all(server, path, bodies, clients)
+            rows.append(row_of("zoo", f"{clients} clients", results, best))
+        rate, answer_seconds = rows[-1]["a second"], rows[-1]["processor ms"] / 1000
+        results = flood(server, path, bodies, 2 * rate, options.seconds, DEADLINE)
+        rows.append(row_of("zoo", f"{2 * rate:.0f} a second", results))
+        found = overload(results, answer_seconds)
+    if options.paddlenlp:
+        parameters = {"max_seq_len": 128, "batch_size": 1}
+        asked = [json.dumps({"data": {"text": [each["text"]]}, "parameters": parameters}).encode() for each in requests]
+        with peer_server(options.paddlenlp, CLASSIFIER_PEER, {"folder": str(places["peer"])}) as server:
+            ask_all(server, "/classify", asked[:16], 2)
+            for clients in options.clients:
+                results = ask_all(server, "/classify", asked[: options.peer_requests], clients)
+                rows.append(row_of("PaddleNLP", f"{clients} clients", results))
+    ceilings = {name: round(1 / seconds, 1) for name, seconds in best.items()}
+    return {"ceiling, texts a second": ceilings, "rows": rows, "overload": found, "times PaddleNLP": ratios(rows)}
+
+
+def extraction(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
+    """UIE with three labels."""
+    from zoo_cli.data.readers import read
+
+    texts = ["".join(example.tokens) for example in islice(read(options.texts, "bio"), options.sentences)]
+    places = make_model(scratch, options.vocab)
+    rows = []
+    with zoo_server(Path(places["bundle"]), [f"serve.threads={options.threads}", *options.settings]) as server:
+        bodies = [json.dumps({"text": text, "schema": SCHEMA}).encode() for text in texts]
+        ask_all(server, "/v1/extraction", bodies[:16], 4)
+        for clients in options.clients:
+            rows.append(row_of("zoo", f"{clients} clients", ask_all(server, "/v1/extraction", bodies, clients)))
+    if options.paddlenlp:
+        asked = [json.dumps({"data": {"text": [text]}, "parameters": {}}).encode() for text in texts]
+        with peer_server(options.paddlenlp, UIE_PEER, {"folder": places["peer"], "schema": SCHEMA}) as server:
+            ask_all(server, "/uie", asked[:2], 1)
+            for clients in options.clients:
+                results = ask_all(server, "/uie", asked[: options.peer_requests], clients)
+                rows.append(row_of("PaddleNLP", f"{clients} clients", results))
+    return {"rows": rows, "times PaddleNLP": ratios(rows)}
 
 
 def main() -> None:
     """Run all."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--bundle", type=lambda name: Path(name).resolve())
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--paddlenlp", help="interpreter that has paddlenlp")
+    parser.add_argument("--vocab", type=Path, default=SAMPLES / "vocab" / "wordpiece" / "vocab.txt")
+    parser.add_argument("--texts", type=Path, default=SAMPLES / "msra" / "train.txt", help="file in BIO format")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 16, 64])
-    parser.add_argument("--requests", type=int, default=1000)
+    parser.add_argument("--requests", type=int, default=1000, help="to the classifier, at each number of clients")
+    parser.add_argument("--sentences", type=int, default=256, help="to the UIE")
+    parser.add_argument("--peer-requests", type=int, default=128, help="to PaddleNLP, which is slower")
     parser.add_argument("--characters", type=float, default=30, help="mean length of a text")
-    parser.add_argument("--schema", help="for extraction, as JSON")
-    parser.add_argument("--overload", type=int, default=512, help="clients of the last run; 0 leaves it out")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of overload")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--batch-tokens", type=int, default=1024)
+    parser.add_argument("--only", choices=["classifier", "extraction"])
+    parser.add_argument("--json", type=Path, help="write all figures here, too")
     parser.add_argument("settings", nargs="*", help="serve.KEY=VALUE")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        bundle = options.bundle or make_bundle(Path(scratch))
-        shared = {"schema": json.loads(options.schema)} if options.schema else {}
-        requests = [
-            with_parameters({"text": text}, shared) for text in draw_texts(options.requests, options.characters)
-        ]
-        task = json.loads((bundle / "task.json").read_text())["task"]
-        best = ceiling(bundle, requests, options.batch_tokens, options.threads)
-        print(json.dumps({"run": "ceiling", "processor_milliseconds": round(best * 1000, 2)}), flush=True)
-        settings = [f"serve.batch_tokens={options.batch_tokens}", f"serve.threads={options.threads}", *options.settings]
-        command = [sys.executable, "-m", "zoo_cli", "serve", str(bundle), "--port", "0", "--json", *settings]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT) as server:
-            try:
-                assert server.stdout is not None
-                url = json.loads(server.stdout.readline())["url"]
-                host, _, port = url.removeprefix("http://").partition(":")
-                bodies = [json.dumps(request).encode() for request in requests]
-                path = f"/v1/{task}"
-                asyncio.run(_until_ready(host, int(port)))
-                runs = [(f"{count} clients", count, bodies) for count in options.clients]
-                if options.overload:
-                    runs.append((f"overload, {options.overload} clients", options.overload, bodies * 4))
-                for title, count, load in runs:
-                    before, begin = processor_seconds(server.pid), time.perf_counter()
-                    results = asyncio.run(ask(host, int(port), path, load, count))
-                    wall = time.perf_counter() - begin
-                    report(title, results, wall, processor_seconds(server.pid) - before, best)
-            finally:
-                server.terminate()
-
-
-async def _until_ready(host: str, port: int) -> None:
-    while True:
-        reader, writer = await asyncio.open_connection(host, port)
-        writer.write(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        status = int((await reader.readline()).split()[1])
-        writer.close()
-        if status == 200:
-            return
-        await asyncio.sleep(0.1)
+    report: dict[str, Any] = {"threads": options.threads}
+    for name, run in (("classifier", classifier), ("extraction", extraction)):
+        if options.only in (None, name):
+            with tempfile.TemporaryDirectory() as scratch:
+                part = report[name] = run(options, Path(scratch))
+            print(f"\n## {name}\n\n{table(part['rows'])}\n")
+            for title, figures in part.items():
+                if title != "rows" and figures:
+                    print(f"{title}: {json.dumps(figures)}", flush=True)
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -425,6 +425,58 @@ def cmeie(random: Random) -> str:
     return line({"text": reminder + template.format(**named), "spo_list": found})
 
 
+ASPECTS = {
+    "房间": ("干净 宽敞 安静", "太小 太旧 很吵"),
+    "早餐": ("丰盛 好吃", "单调 难吃"),
+    "服务": ("热情 周到 及时", "冷淡 太慢"),
+    "位置": ("方便 很好找", "偏远 难找"),
+    "价格": ("实惠 公道", "太贵 偏高"),
+    "味道": ("正宗 鲜美", "太咸 一般"),
+    "停车场": ("很大 免费", "拥挤 收费"),
+    "前台": ("耐心 亲切", "粗心 没礼貌"),
+}
+"""What guests judge, and words for good and for bad."""
+REVIEWS = (
+    "{甲}{子}。",
+    "{甲}{子}，{乙}{丑}。",
+    "上次来的时候{甲}{子}，这次{乙}也{丑}。",
+    "朋友推荐的，{甲}{子}，就是{乙}{丑}了一点。",
+    "出差住了三天，觉得{甲}{子}，下次还会看看别家。",
+    "昨天下午到的，今天早上走的。",
+    "家人说{乙}{丑}，不过{甲}{子}。",
+)
+
+
+def opinions(random: Random) -> str:
+    """A review with what it judges, how, and whether that is good, as doccano exports it."""
+    template = random.choice(REVIEWS)
+    aspects = random.sample(list(ASPECTS), 2)
+    entities: list[dict[str, Any]] = []
+    relations: list[dict[str, Any]] = []
+    text, rest = "", template
+    for aspect_mark, word_mark, aspect in sorted(
+        zip("甲乙", "子丑", aspects, strict=True), key=lambda each: template.find(each[0])
+    ):
+        if aspect_mark not in template:
+            continue
+        sentiment = random.randrange(2)
+        word = random.choice(words(ASPECTS[aspect][sentiment]))
+        places = []
+        for mark, value in ((aspect_mark, aspect), (word_mark, word)):
+            before, _, rest = rest.partition(f"{{{mark}}}")
+            text += before
+            places.append((len(text), len(text) + len(value)))
+            text += value
+        head, tail = len(entities), len(entities) + 1
+        for number, place, label in (
+            (head, places[0], f"评价维度##{('正向', '负向')[sentiment]}"),
+            (tail, places[1], "观点词"),
+        ):
+            entities.append({"id": number, "start_offset": place[0], "end_offset": place[1], "label": label})
+        relations.append({"id": len(relations), "from_id": head, "to_id": tail, "type": "观点词"})
+    return line({"text": text + rest, "entities": entities, "relations": relations})
+
+
 QUERIES = {
     "病情诊断": ["{位}{征}是什么病", "{位}总是{征}，是{病}吗", "{征}和{位}不舒服可能是{病}吗"],
     "治疗方案": ["{病}怎么治疗", "{病}能吃{药}吗", "{位}{征}怎么办"],
@@ -496,6 +548,7 @@ ROWS: dict[str, tuple[str, Callable[[Random], str], int]] = {
     "cmeee": ("json", cmeee, 120),
     "cmeie": ("json", cmeie, 120),
     "smp2019": ("json", smp2019, 160),
+    "opinions": ("json", opinions, 160),
 }
 """Sets of rows alike: end of the file names, what makes one, how many."""
 

@@ -38,6 +38,7 @@ TASKS = {
     "intent_slot": "zoo_cli.tasks.intent_slot.spec:TASK",
     "nested_ner": "zoo_cli.tasks.nested_ner.spec:TASK",
     "spo": "zoo_cli.tasks.spo.spec:TASK",
+    "closed_extraction": "zoo_cli.tasks.closed_extraction.spec:TASK",
     "utc": "zoo_cli.tasks.utc.spec:TASK",
     "document_classification": "zoo_cli.tasks.document_classification.spec:TASK",
     "document_token_classification": "zoo_cli.tasks.document_token_classification.spec:TASK",
@@ -47,6 +48,7 @@ TASKS = {
     "generation": "zoo_cli.tasks.generation.spec:TASK",
     "dialogue": "zoo_cli.tasks.dialogue.spec:TASK",
     "language_modeling": "zoo_cli.tasks.language_modeling.spec:TASK",
+    "embedding": "zoo_cli.tasks.embedding.spec:TASK",
 }
 
 
@@ -89,7 +91,8 @@ class TaskSpec:
         name: key in `TASKS`.
         options: pydantic model of the recipe's `task` section.
         implementation: dotted name of the `zoo_cli.tasks.base.Task` subclass.
-        formats: names of the data formats (`zoo_cli.data`) that its examples can be read from.
+        formats: names of the data formats (`zoo_cli.data`) that its examples can be read from; none where nothing is
+            learnt.
         metric: name of the metric that chooses the best checkpoint; higher is better.
         request: pydantic model of one input, as clients of the server send it.
         answer: pydantic model of one answer.

@@ -70,7 +70,7 @@ def test_location(place: Location, text: str) -> None:
 
 def test_translated_when_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     error = sample()
-    monkeypatch.setitem(messages._CHINESE, error.template, "片段 {start}:{end} 超出文本")
+    monkeypatch.setitem(messages.catalogue(), error.template, "片段 {start}:{end} 超出文本")
     monkeypatch.setenv("ZOO_LANG", "zh_CN")
     assert error.message == "片段 2:9 超出文本"
     monkeypatch.setenv("ZOO_LANG", "en")

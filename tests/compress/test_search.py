@@ -12,7 +12,7 @@ import pytest
 
 from zoo_cli.base.errors import PlatformError
 from zoo_cli.compress import search as searching
-from zoo_cli.compress.gates import breaches
+from zoo_cli.compress.gates import breaches, lost
 from zoo_cli.compress.search import Search
 from zoo_cli.recipe.schema import GatesSection
 
@@ -24,6 +24,7 @@ class FakeRoute:
     """Its graph is a number: the damage of all that is in integers."""
 
     backend = "fake"
+    precision = "int8"
     products = ("a", "b", "c")
     tables = ("table",)
 
@@ -55,7 +56,7 @@ def search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setattr(searching, "outputs_of", lambda backend, inputs: np.array([1.0 + backend]))
         develop = SimpleNamespace(scores=lambda backend: {"f1": 0.9 - backend})
         route: Any = FakeRoute(**options)
-        return Search(route, develop, [], 0.0, 150, "f1", tmp_path)  # type: ignore[arg-type]
+        return Search(route, develop, [], 0.0, 150, "f1", {"f1": 0.9}, tmp_path)  # type: ignore[arg-type]
 
     return make
 
@@ -76,8 +77,24 @@ def test_most_sensitive_layers_return_first(search: Any) -> None:
     assert [candidate.kept for candidate in searching_.tried] == [(), (), ("b",), ("b", "table")]
 
 
+def test_layers_stay_where_floats_are_no_better(search: Any) -> None:
+    searching_ = search()
+    searching_.before = {"f1": 0.99}
+    best, _ = searching_.run(drop=0.05)
+    assert (best.calibration, best.kept, searching_.sensitivity) == ("good", (), {})
+
+
 def test_exactly_the_limit_holds(search: Any) -> None:
     assert search().run(drop=0.43)[0].kept == ()
+
+
+def test_of_a_loss_less_is_better(search: Any) -> None:
+    searching_ = search()
+    searching_.metric, searching_.before = "loss", {"loss": 2.0}
+    searching_.develop = SimpleNamespace(scores=lambda backend: {"loss": 2.0 + backend})
+    best, _ = searching_.run(drop=0.05)
+    assert (best.calibration, best.kept) == ("good", ("b", "table"))
+    assert lost("loss", 2.0, 2.1) == pytest.approx(0.1) and lost("f1", 0.9, 0.8) == pytest.approx(0.1)
 
 
 def test_what_cannot_hold_keeps_one_layer(search: Any) -> None:

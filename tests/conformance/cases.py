@@ -142,6 +142,9 @@ CASES = {
         {"labels": []},
         {"kind": "multi_label", "tune_thresholds": True},
     ),
+    "closed_extraction": Case(
+        "ernie", "spo", triples(), "f1", "肺炎不导致水肿", {}, {"schema": [{"病": ["导致"]}]}, train={"max_steps": 120}
+    ),
     "token_classification": Case("bert", "cluener", people(), "f1", "天地玄黄。", {"entities": []}),
     "question_answering": Case(
         "tinybert",

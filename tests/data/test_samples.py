@@ -70,6 +70,7 @@ TASK_SETS = [
     ("cmeee", {}, parts("cmeee", "json"), (90, 30), {"bod", "dis", "dru", "sym"}),
     ("spo", {}, parts("cmeie", "json"), (90, 30), 7),
     ("nlu", {}, parts("smp2019", "json"), (120, 40), 11),
+    ("doccano", {}, parts("opinions", "json"), (120, 40), {"评价维度##正向", "评价维度##负向", "观点词"}),
 ]
 TOOLS = {"make_sample_data.py": SETS, "make_task_samples.py": TASK_SETS}
 
@@ -89,6 +90,8 @@ def test_samples_pass_the_checks(format, options, files, rows, labels):
     long = files["train"].startswith(("iflytek", "imdb", "cmrc2018", "rte", "xnli"))
     report = check_files(paths, format, options, conversion=conversion, max_length=512 if long else 96)
     expected = {"unlabelled", "rare-label", "nested-spans" if format == "cmeee" else ""}
+    # All reviews are asked for the same two things.
+    expected |= {"no-negatives"} if files["train"].startswith("opinions") else set()
     assert {finding.code for finding in report.findings} <= expected
     assert tuple(part.rows for part in report.parts) == rows
     for part in report.parts:

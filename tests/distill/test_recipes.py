@@ -147,3 +147,41 @@ def test_overrides_reach_into_a_stage_by_its_name(tmp_path: Path) -> None:
     stage = loaded.recipe.distill.stages["first"]  # type: ignore[union-attr]
     assert (stage.training(loaded.recipe.train).epochs, stage.temperature) == (2.0, 4.0)
     assert errors(write(tmp_path, BASE), "distill.stages.first.train.epoch=2").keys() == {"unknown-key"}
+
+
+def test_copies_need_a_development_set_of_their_own(tmp_path: Path) -> None:
+    text = BASE.replace(", dev: dev.json", ", dev_fraction: 0.1").replace("  stages:", "  augmented: true\n  stages:")
+    assert errors(write(tmp_path, text)) == {"augmented-dev": 8}
+
+
+def test_published_numbers_of_copies() -> None:
+    copies = {"sst2": 20, "qqp": 10, "mrpc": 30, "cola": 30, "rte": 30, "mnli": 10, "qnli": 20, "stsb": 30}
+    for name, count in copies.items():
+        section = load_recipe(f"tinybert/{name}").recipe.distill
+        assert section is not None and not section.augmented
+        own = section.augmentation
+        assert (own.copies, own.candidates, own.probability, own.masked_lm) == (count, 15, 0.4, "bert-base-uncased")
+
+
+CLUE = {
+    "afqmc": (2e-5, 16, 3, 20),
+    "tnews": (5e-5, 16, 3, 20),
+    "iflytek": (5e-5, 16, 3, 20),
+    "cmnli": (5e-5, 64, 2, 10),
+    "ocnli": (3e-5, 16, 5, 20),
+    "cluewsc2020": (3e-5, 16, 50, 50),
+    "csl": (1e-5, 16, 5, 20),
+}
+
+
+@pytest.mark.parametrize("name", CLUE)
+def test_values_of_clue(name: str) -> None:
+    loaded = load_recipe(f"tinybert/{name}")
+    section, train = loaded.recipe.distill, loaded.recipe.train
+    assert section is not None and loaded.recipe.model.init == "bert-base-chinese"
+    stages = {stage: options.training(train) for stage, options in section.stages.items()}
+    assert (train.learning_rate, train.batch_size, train.epochs, stages["intermediate"].epochs) == CLUE[name]
+    assert (stages["prediction"].epochs, stages["prediction"].learning_rate) == (3, 3e-5)
+    for options in stages.values():
+        assert (options.batch_size, options.weight_decay, options.warmup_ratio) == (32, 0.0, 0.1)
+    assert (section.student.init, section.stages["intermediate"].projection) == ("tinybert-6l-768d-zh", "shared")

@@ -17,17 +17,20 @@ SECONDS = 300  # for one process on a busy machine
 
 
 class Processes:
-    """Starts the program of `tests.engine.toy`."""
+    """Starts programs of this folder, `tests.engine.toy` unless told otherwise."""
 
     def __init__(self) -> None:
         self._started: list[subprocess.Popen[str]] = []
 
-    def start(self, *arguments: object, launch: Path | None = None) -> subprocess.Popen[str]:
-        """Start one process, or with `launch`, a folder for logs, two that train together."""
-        program = ["-m", "tests.engine.toy"]
+    def start(
+        self, *arguments: object, launch: Path | None = None, name: str = "toy", count: int = 2
+    ) -> subprocess.Popen[str]:
+        """Start one process, or with `launch`, a folder for logs, several that train together."""
+        program = ["-m", f"tests.engine.{name}"]
         if launch is not None:
-            script = str(ROOT / "tests" / "engine" / "toy.py")
-            program = ["-m", "paddle.distributed.launch", "--nproc_per_node", "2", "--log_dir", str(launch), script]
+            script = str(ROOT / "tests" / "engine" / f"{name}.py")
+            launcher = ["-m", "paddle.distributed.launch", "--nproc_per_node", str(count), "--log_dir", str(launch)]
+            program = [*launcher, script]
         process = subprocess.Popen(
             [sys.executable, "-W", "ignore", *program, *map(str, arguments)],
             cwd=ROOT,
@@ -45,8 +48,8 @@ class Processes:
         _, errors = process.communicate(timeout=SECONDS)
         return process.returncode, errors
 
-    def run(self, *arguments: object, launch: Path | None = None) -> tuple[int, str]:
-        return self.finish(self.start(*arguments, launch=launch))
+    def run(self, *arguments: object, launch: Path | None = None, name: str = "toy", count: int = 2) -> tuple[int, str]:
+        return self.finish(self.start(*arguments, launch=launch, name=name, count=count))
 
     def close(self) -> None:
         for process in self._started:

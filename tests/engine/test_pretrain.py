@@ -73,6 +73,7 @@ def test_runs_report_each_loss_and_score(pretrained: dict[str, Path], name: str)
     for term in TERMS[name]:
         assert np.isfinite(last[f"{term}_loss"])
         assert 0.0 <= last[f"{term}_accuracy"] <= 1.0
+        assert 0.0 < last[f"{term}_baseline"] <= 1.0
     assert last["perplexity"] == pytest.approx(np.exp(last[f"{TERMS[name][0]}_loss"]))
     if "rtd" in TERMS[name]:
         assert {"rtd_precision", "rtd_recall"} <= set(last)

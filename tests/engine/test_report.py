@@ -30,7 +30,7 @@ def test_a_chart_for_each_number() -> None:
     assert [svg.get("aria-label") for svg in found.iter("svg")] == ["Loss", "f1", "Learning rate"]
     first = next(found.iter("svg"))
     assert [line.get("class") for line in first.iter("polyline")] == ["a", "b"]
-    assert [cell.text for cell in found.iter("td")] == ["10", "0.5", "0.1", "20", "0.5", "0.2"]
+    assert [cell.text for cell in found.iter("td")] == ["10", "0.5", "0.1", "20", "0.5", "0.2", "1"]
 
 
 def test_points_stay_inside_and_few() -> None:

@@ -30,7 +30,7 @@ def hashes(folder: Path) -> dict[str, str]:
 def curves(folder: Path) -> list[dict[str, Any]]:
     """The rows of `metrics.jsonl` without what depends on the clock."""
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{key: row[key] for key in row if key not in ("tokens_per_second", "seconds")} for row in rows]
+    return [{key: row[key] for key in row if key not in ("tokens_per_second", "peak_share", "seconds")} for row in rows]
 
 
 @pytest.fixture(scope="module")

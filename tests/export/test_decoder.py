@@ -107,7 +107,7 @@ def test_facts_of_a_decoder(tmp_path: Path) -> None:
     facts = DecoderFacts(128, {"token_type_ids": 0}, {3: -1e4}, (4, 2, 8))
     facts.save(tmp_path)
     assert DecoderFacts.load(tmp_path) == facts
-    for change in ({"version": 2}, {"cache": [1, 2]}, {"token_logits": {"a": 1}}, {"positions": None}):
+    for change in ({"version": 1}, {"cache": [1, 2]}, {"token_logits": {"a": 1}}, {"positions": None}):
         write_json(tmp_path / "decoder.json", {**read_json(tmp_path / "decoder.json"), **change})
         with pytest.raises(ArtifactError) as caught:
             DecoderFacts.load(tmp_path)

@@ -13,7 +13,7 @@ import pytest
 
 from tests import artifacts
 from zoo_cli.base.errors import ArtifactError, UsageError
-from zoo_cli.pipeline.bench import bench, contestants, percentile
+from zoo_cli.pipeline.bench import bench, contestants, percentile, write_report
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("paddle2onnx")
@@ -27,7 +27,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 def test_bundles_and_back_ends_side_by_side(bundles: list[Path]) -> None:
     report = bench(contestants(bundles, ["onnx"], [], [1]), batches=[1, 4], lengths=[8, 32], rounds=2)
-    assert [result["bundle"] for result in report["results"]] == [str(bundle) for bundle in bundles]
+    assert [result["place"] for result in report["results"]] == [str(bundle) for bundle in bundles]
     for result in report["results"]:
         assert 0 < result["load_megabytes"] < result["peak_megabytes"]
         assert [(shape["batch"], shape["length"]) for shape in result["shapes"]] == [(1, 8), (1, 32), (4, 8), (4, 32)]
@@ -44,6 +44,38 @@ def test_choice_of_graphs(bundles: list[Path]) -> None:
     with pytest.raises(UsageError) as caught:
         contestants(bundles, [], ["int8"], [1])
     assert caught.value.code == "nothing-to-measure"
+
+
+def test_models_and_files_beside_bundles(bundles: list[Path], tmp_path: Path) -> None:
+    """The model's own code where there is no graph or where it is asked for; and a graph without anything around it."""
+    file, model = tmp_path / "own.onnx", bundles[1].parent / "model"
+    shutil.copyfile(bundles[1] / "onnx" / "fp32" / "model.onnx", file)
+    found = contestants([model, file, bundles[1]], ["onnx", "dygraph"], [], [1])
+    assert [(each.place, each.backend, each.precision) for each in found] == [
+        (model, "dygraph", "fp32"),
+        (file, "onnx", "file"),
+        (bundles[1], "onnx", "fp32"),
+        (bundles[1], "dygraph", "fp32"),
+    ]
+    assert [each.backend for each in contestants([model, bundles[1]], [], [], [1])] == ["dygraph", "onnx", "paddle"]
+    report = bench(found[:2], batches=[1, 2], lengths=[8], rounds=1)
+    for result in report["results"]:
+        assert all(shape["p50"] > 0 for shape in result["shapes"])
+    write_report(report, tmp_path / "report")
+    assert json.loads((tmp_path / "report" / "bench.json").read_text()) == report
+    assert len((tmp_path / "report" / "bench.md").read_text().splitlines()) == 2 + 4
+    page = (tmp_path / "report" / "bench.html").read_text()
+    assert "polyline" in page and "own.onnx" in page
+
+
+def test_what_is_no_model(bundles: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError) as caught:
+        contestants([tmp_path], [], [], [1])
+    assert caught.value.code == "no-model"
+    (tmp_path / "broken.onnx").write_bytes(b"no graph")
+    with pytest.raises(ArtifactError) as broken:
+        bench(contestants([tmp_path / "broken.onnx"], [], [], [1]), [1], [8], rounds=1)
+    assert broken.value.code == "broken-graph"
 
 
 def test_damaged_bundle(bundles: list[Path], tmp_path: Path) -> None:

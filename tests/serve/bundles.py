@@ -70,10 +70,10 @@ class Graph:
         return self("Unsqueeze", self("Mul", mean, self.constant(1e-30, np.float32)), self.constant([1]))
 
     def save(self, path: Path, outputs: dict[str, Shape], inputs: dict[str, Shape] | None = None) -> None:
-        """Write the graph; `inputs` are integers, except for `past`."""
+        """Write the graph; `inputs` are integers, except for the cache, `past_0` and so on."""
         given = inputs or {key: ["batch", "length"] for key in INPUTS}
         values = [
-            helper.make_tensor_value_info(name, TensorProto.FLOAT if name == "past" else TensorProto.INT64, shape)
+            helper.make_tensor_value_info(name, TensorProto.FLOAT if "past" in name else TensorProto.INT64, shape)
             for name, shape in given.items()
         ]
         results = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()]
@@ -100,7 +100,31 @@ def _classification(graph: Graph, layers: int) -> dict[str, Shape]:
     return {"logits": ["batch", 3]}
 
 
-GRAPHS = {"extraction": _extraction, "sequence_classification": _classification}
+def _reading(graph: Graph, layers: int) -> dict[str, Shape]:
+    signature = graph.signature()
+    zero = graph.work(layers)
+    for name, factor, prime in (("start_logits", 31, 101), ("end_logits", 57, 103)):
+        graph("Add", graph.scores(signature, factor, prime, f"{name}_raw"), zero, output=name)
+    return {"start_logits": ["batch", "length"], "end_logits": ["batch", "length"]}
+
+
+def _embedding(graph: Graph, layers: int) -> dict[str, Shape]:
+    signature = graph.signature()
+    columns = [
+        graph("Unsqueeze", graph.scores(signature, factor, prime, f"column_{prime}"), graph.constant([2]))
+        for factor, prime in ((31, 101), (57, 103), (77, 107), (91, 109))
+    ]
+    zero = graph("Unsqueeze", graph.work(layers), graph.constant([2]))
+    graph("Add", graph("Concat", *columns, axis=2), zero, output="last_hidden_state")
+    return {"last_hidden_state": ["batch", "length", 4]}
+
+
+GRAPHS = {
+    "extraction": _extraction,
+    "sequence_classification": _classification,
+    "question_answering": _reading,
+    "embedding": _embedding,
+}
 
 
 def make_bundle(folder: Path, task: str, layers: int = 1, golden: bool = True, **options: Any) -> Path:
@@ -108,7 +132,7 @@ def make_bundle(folder: Path, task: str, layers: int = 1, golden: bool = True, *
 
     Args:
         folder: to write.
-        task: ``"extraction"`` or ``"sequence_classification"``.
+        task: one of `GRAPHS`.
         layers: of useless work; each is 0.13 million multiplications for each token.
         golden: whether to answer golden requests; without, there is an empty file.
         **options: of the task.
@@ -118,11 +142,14 @@ def make_bundle(folder: Path, task: str, layers: int = 1, golden: bool = True, *
         options = {"labels": LABELS, **options}
     graph = Graph()
     graph.save(folder / "onnx" / "fp32" / "model.onnx", GRAPHS[task](graph, layers))
+    write_json(folder / "config.json", {})  # a model folder has one, and that is how verbs know it
     write_json(folder / "task.json", {"task": task, "version": 1, "options": {"name": task, **options}})
     (folder / "golden_requests.jsonl").write_text("", encoding="utf-8")
     write_manifest(folder)
     if golden:
         requests = [{"text": WORDS[:length]} for length in (3, 9, 20)]
+        if task == "question_answering":
+            requests = [{"question": "谁？", "context": request["text"]} for request in requests]
         if task == "extraction":
             requests = [{**request, "schema": ["人物", {"地点": "人物"}]} for request in requests]
         write_golden(folder, list(zip(requests, load(folder)(requests), strict=True)))

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from zoo_cli.serve.engine import Engine
 from zoo_cli.serve.memory import Ceiling
 from zoo_cli.serve.metrics import Metrics, ModelMetrics
 from zoo_cli.serve.refusals import Refusal
+from zoo_cli.serve.served import ServedModel
 from zoo_cli.tasks.base import Feature, Outputs, Steps
 
 SECRET = "a text of a client"
@@ -161,3 +163,49 @@ def test_a_job_that_asks_too_much_of_the_model_is_stopped() -> None:
     fine, stopped = asyncio.run(run())
     assert (fine, stopped.code, stopped.status) == (8, "too-many-tokens", 413)
     engine.close()
+
+
+def test_what_would_wait_too_long_is_refused_at_once_and_the_rest_is_in_time() -> None:
+    limits = ServeLimits(queue_items=100_000)
+    model: Any = Summing(0.02)
+    engine = Engine([lambda: model], Ceiling(16), limits, ModelMetrics(Metrics(), "m"))  # 60 values a second at most
+
+    async def run() -> list[Any]:
+        await asyncio.gather(*(ask(engine, (number, 1)) for number in range(20)))  # it knows its pace now
+        asked = []
+        for number in range(800):
+            asked.append(asyncio.ensure_future(_submit(engine, (number, 1), 1.0)))
+            await asyncio.sleep(0.0005)
+        return await asyncio.gather(*asked)
+
+    answers = asyncio.run(run())
+    codes = {answer.code for answer in answers if isinstance(answer, Refusal)}
+    assert codes == {"queue-full"}
+    answered = [number for number, answer in enumerate(answers) if not isinstance(answer, Refusal)]
+    assert all(answers[number] == 2 * number for number in answered) and len(answered) > 20
+    assert engine.wait == 0
+    engine.close()
+
+
+def test_an_input_that_fails_while_the_time_of_others_is_up() -> None:
+    async def run() -> None:
+        futures: list[asyncio.Future[Any]] = [asyncio.get_running_loop().create_future() for _ in range(2)]
+        jobs: Any = [SimpleNamespace(future=future) for future in futures]
+        model: Any = None
+        waiting = asyncio.ensure_future(ServedModel._wait(model, jobs, time.monotonic() + 10, ["a", "b"]))
+        await asyncio.sleep(0.01)
+        futures[1].set_exception(Refusal("bad-request", "wrong", field="text"))
+        futures[0].cancel()
+        with pytest.raises(Refusal) as raised:
+            await waiting
+        assert raised.value.field == "b.text"
+
+    asyncio.run(run())
+
+
+async def _submit(engine: Engine, value: Any, seconds: float) -> Any:
+    try:
+        (answer,) = await ask(engine, value, seconds=seconds)
+    except Refusal as refusal:
+        return refusal
+    return answer

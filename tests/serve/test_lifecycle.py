@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,8 @@ from tests.serve.live import ROOT, Live, serving
 from zoo_cli.base.errors import ArtifactError, MemoryLimitError, UsageError, ZooError
 from zoo_cli.base.files import sha256_file
 from zoo_cli.cli.serve import settings_of
+from zoo_cli.runtime.loading import default_name
 from zoo_cli.serve.middleware import Keys
-from zoo_cli.serve.served import default_name
 from zoo_cli.serve.server import check
 
 PATH = "/v1/sequence_classification"
@@ -129,7 +130,7 @@ assert "zoo_cli.models.layers" not in sys.modules
 
 
 def test_sigterm_finishes_what_is_in_work_and_exits_0(bundles: dict[str, Path], tmp_path: Path) -> None:
-    inputs = [{"text": WORDS[index % 20 :] * 3} for index in range(64)]
+    inputs = [{"text": WORDS[index % 20 :] * 3} for index in range(12)]
     with serving(tmp_path, str(bundles["slow"]), "serve.batch_tokens=64") as live, ThreadPoolExecutor(1) as pool:
         answer = pool.submit(live.post, PATH, {"inputs": inputs})
         while not live.metric("zoo_queue_items"):
@@ -141,7 +142,7 @@ def test_sigterm_finishes_what_is_in_work_and_exits_0(bundles: dict[str, Path], 
         assert live.client.get("/livez").status_code == 200
         refused = live.post(PATH, {"text": WORDS})
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "draining")
-        assert answer.result().status_code == 200 and len(answer.result().json()["answers"]) == 64
+        assert answer.result().status_code == 200 and len(answer.result().json()["answers"]) == 12
         assert live.process.wait(10) == 0
     assert "Traceback" not in live.log.read_text()
 
@@ -164,6 +165,13 @@ def test_sigint_too_and_a_second_signal_is_impatient(bundles: dict[str, Path], t
 
 
 # -- versions ----------------------------------------------------------------------------------------------------------
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -190,9 +198,9 @@ def test_a_new_version_takes_over_without_a_lost_request(
     threads = [threading.Thread(target=ask) for _ in range(4)]
     for thread in threads:
         thread.start()
-    time.sleep(0.3)
+    wait_for(lambda: len(seen) > 3)
     second = server.client.post("/v1/admin/models", json={**load, "bundle": str(new)}, headers=admin).json()["version"]
-    time.sleep(0.3)
+    wait_for(lambda: (200, second) in seen)
     stop.set()
     for thread in threads:
         thread.join()

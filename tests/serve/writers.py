@@ -25,7 +25,8 @@ _INPUTS: dict[str, list[str | int]] = {
     "position_ids": ["batch", "length"],
     "token_type_ids": ["batch", "length"],
     "attention_mask": ["batch", 1, "length", "all"],
-    "past": ["batch", 2, 1, "past", 1],
+    "past_0": ["batch", 1, "past", 1],
+    "past_1": ["batch", 1, "past", 1],
     "last": ["batch"],
 }
 
@@ -38,9 +39,7 @@ def _save_graph(path: Path, vocabulary: int, task: GenerativeTask[Any], layers: 
     own = graph("Cast", graph("Mod", mixed, graph.constant(997)), to=TensorProto.FLOAT)  # [B, S]
     new = graph("Unsqueeze", own, graph.constant([1, 2, 4]))
     graph("Concat", new, new, output="new", axis=1)
-    past = graph(
-        "Squeeze", graph("Slice", "past", *(graph.constant([n]) for n in (0, 1, 1))), graph.constant([1, 2, 4])
-    )
+    past = graph("Squeeze", "past_0", graph.constant([1, 3]))
     mask = graph("Squeeze", "attention_mask", graph.constant([1]))  # [B, S, T + S]
     seen = graph("GatherND", mask, graph("Unsqueeze", "last", graph.constant([1])), batch_dims=1)
     values = graph("Cast", graph("Concat", past, own, axis=1), to=TensorProto.INT64)

@@ -146,7 +146,7 @@ def download(url: str, path: Path, *, sha256: str | None = None, progress: Progr
     """
     path = Path(path)
     work = _Work(url)
-    source = _source(url)
+    source = source_of(url)
     with _writing(path, url), exclusive(work.lock):
         record = work.load()
         expected = sha256 or record.sha256
@@ -189,7 +189,7 @@ def discard_unfinished(part: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def _source(url: str) -> str | Path:
+def source_of(url: str) -> str | Path:
     """The address itself, that address on the mirror, or a file below the mirror folder."""
     mirror = os.environ.get("ZOO_MIRROR", "").strip()
     if not mirror:

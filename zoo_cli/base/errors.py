@@ -64,6 +64,16 @@ class ZooError(Exception):
         return translate(self.template).format(**self.values)
 
     @property
+    def english(self) -> str:
+        """The message as programs read it."""
+        return self.template.format(**self.values)
+
+    @property
+    def english_fix(self) -> str | None:
+        """What to do about it, as programs read it."""
+        return self.fix_template.format(**self.values) if self.fix_template else None
+
+    @property
     def fix(self) -> str | None:
         return translate(self.fix_template).format(**self.values) if self.fix_template else None
 
@@ -72,12 +82,12 @@ class ZooError(Exception):
         return f"{text} ({self.fix})" if self.fix_template else text
 
     def as_dict(self) -> dict[str, Any]:
-        """The error for `--json`: code, message, fix, file, line, column, exit_code."""
+        """The error for `--json`, in English: code, message, fix, file, line, column, exit_code."""
         place = self.at or Location("")
         return {
             "code": self.code,
-            "message": self.message,
-            "fix": self.fix,
+            "message": self.english,
+            "fix": self.english_fix,
             "file": place.file or None,
             "line": place.line,
             "column": place.column,

@@ -9,21 +9,28 @@ from typing import Annotated
 import typer
 
 from zoo_cli import __version__
-from zoo_cli.base.console import say, show_error
-from zoo_cli.base.errors import ZooError
-from zoo_cli.cli import data, recipes, weights
+from zoo_cli.base.console import show_error
+from zoo_cli.base.errors import Location, MemoryLimitError, PlatformError, ZooError
+from zoo_cli.cli import data, dev, recipes, runs, weights
 from zoo_cli.cli.bench import bench
 from zoo_cli.cli.chat import chat
 from zoo_cli.cli.distill import distill
+from zoo_cli.cli.doctor import doctor
 from zoo_cli.cli.evaluate import evaluate
+from zoo_cli.cli.explain import explain
 from zoo_cli.cli.export import export
 from zoo_cli.cli.finetune import finetune
 from zoo_cli.cli.generate import generate
+from zoo_cli.cli.init import init
 from zoo_cli.cli.package import package
+from zoo_cli.cli.plan import plan
 from zoo_cli.cli.predict import predict
 from zoo_cli.cli.pretrain import pretrain
 from zoo_cli.cli.prune import prune
+from zoo_cli.cli.pull import pull
+from zoo_cli.cli.push import push
 from zoo_cli.cli.quantize import quantize
+from zoo_cli.cli.run import run
 from zoo_cli.cli.serve import serve
 from zoo_cli.cli.sweep import sweep
 from zoo_cli.cli.verify import verify
@@ -36,6 +43,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command()(run)
 app.command()(pretrain)
 app.command()(finetune)
 app.command()(distill)
@@ -49,12 +57,20 @@ app.command()(quantize)
 app.command()(export)
 app.command()(verify)
 app.command()(package)
+app.command()(push)
+app.command()(pull)
 app.command()(bench)
+app.command()(plan)
 app.command()(serve)
+app.command()(init)
+app.command()(doctor)
+app.command()(explain)
+app.add_typer(runs.app, name="runs")
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")
 app.add_typer(weights.cache_app, name="cache")
+app.add_typer(dev.app, name="dev")
 
 
 def _show_version(value: bool) -> None:
@@ -82,29 +98,29 @@ def main() -> None:
     """Run the command line; every error that a user can cause ends in a message and its exit code."""
     wants_json = "--json" in sys.argv
     try:
-        app()
-    except ZooError as error:
-        if os.environ.get("ZOO_DEBUG"):
-            raise
-        show_error(error, as_json=wants_json)
-        sys.exit(error.exit_code)
+        app(prog_name="zoo")
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
         # The reader of our output went away, as `head` does.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    except MemoryError:
-        say("error: out of memory [out-of-memory]")
-        sys.exit(7)
-    except OSError as error:
-        if os.environ.get("ZOO_DEBUG"):
-            raise
-        say("error: {file}: {reason} [system]", file=error.filename or "", reason=error.strerror or str(error))
-        sys.exit(5)
     except Exception as error:
         if os.environ.get("ZOO_DEBUG"):
             raise
-        say("error: {kind}: {reason} [bug]", kind=type(error).__name__, reason=str(error))
-        say("  fix: this is a fault of zoo; run again as `zoo --debug ...` and report what it prints")
-        sys.exit(1)
+        failure = _failure(error)
+        show_error(failure, as_json=wants_json)
+        sys.exit(failure.exit_code)
+
+
+def _failure(error: Exception) -> ZooError:
+    """What is told of an exception."""
+    if isinstance(error, ZooError):
+        return error
+    if isinstance(error, MemoryError):
+        return MemoryLimitError("out-of-memory", "out of memory")
+    if isinstance(error, OSError):
+        place = Location.of(error.filename) if isinstance(error.filename, str) else None
+        return PlatformError("system", "{reason}", at=place, reason=error.strerror or str(error))
+    fix = "this is a fault of zoo; run again as `zoo --debug ...` and report what it prints"
+    return ZooError("bug", "{kind}: {reason}", fix=fix, kind=type(error).__name__, reason=str(error))

@@ -11,41 +11,40 @@ from zoo_cli.cli import options
 
 
 def bench(
-    bundles: Annotated[list[Path], typer.Argument(help="Folders that `zoo export` or `zoo quantize` wrote.")],
-    backend: Annotated[list[str] | None, typer.Option("--backend", help="Only this back end; may be repeated.")] = None,
+    places: Annotated[
+        list[Path], typer.Argument(metavar="PLACE...", help="Bundles, model folders, run folders, ONNX files.")
+    ],
+    backend: Annotated[
+        list[str] | None,
+        typer.Option("--backend", help="Only this back end, or dygraph for the model's own code; may be repeated."),
+    ] = None,
     precision: Annotated[list[str] | None, typer.Option("--precision", help="Only this one; may be repeated.")] = None,
     batch: Annotated[str, typer.Option("--batch", help="Sequences in a batch, separated by commas.")] = "1,8,32",
     length: Annotated[str, typer.Option("--length", help="Tokens of a sequence, separated by commas.")] = "32,128",
     threads: Annotated[str, typer.Option("--threads", help="Threads of a back end, separated by commas.")] = "1",
     rounds: Annotated[int, typer.Option("--rounds", help="Measurements of each shape.", min=1)] = 10,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for JSON, table and curves.")] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Measure speed and memory of bundles, back ends and precisions side by side.
+    """Measure speed and memory of bundles, models, back ends and precisions side by side.
 
     zoo bench runs/uie/msra/export/bundle runs/uie/msra/quantize/bundle --batch 1,32 --length 64
     """
     from zoo_cli.base.console import emit_json, say, show_table
     from zoo_cli.pipeline.bench import bench as measure
-    from zoo_cli.pipeline.bench import contestants
-    from zoo_cli.runtime.loading import bundle_folder
+    from zoo_cli.pipeline.bench import columns_and_rows, contestants, write_report
 
-    folders = [bundle_folder(place) for place in bundles]
-    runners = contestants(folders, backend or (), precision or (), _numbers(threads, "--threads"))
+    runners = contestants(places, backend or (), precision or (), _numbers(threads, "--threads"))
     report = measure(runners, _numbers(batch, "--batch"), _numbers(length, "--length"), rounds)
+    if output is not None:
+        write_report(report, output)
     if as_json:
         emit_json(report)
         return
-    columns = ["bundle", "back end", "precision", "threads", "batch", "length", "sequences/s"]
-    columns += ["p50 ms", "p95 ms", "p99 ms", "cpu ms", "spread", "MB"]
-    rows = []
-    for result in report["results"]:
-        who = [result["bundle"], result["backend"], result["precision"], result["threads"]]
-        for shape in result["shapes"]:
-            times = [f"{shape[name]:.2f}" for name in ("p50", "p95", "p99", "cpu")]
-            where = [shape["batch"], shape["length"], f"{shape['throughput']:.1f}"]
-            rows.append([*who, *where, *times, f"{shape['spread']:.0%}", f"{result['peak_megabytes']:.0f}"])
-    show_table(columns, rows)
+    show_table(*columns_and_rows(report))
     say("medians of {rounds} rounds in turn; MB is the peak of the whole process", rounds=rounds)
+    if output is not None:
+        say("written: {folder}", folder=output)
 
 
 def _numbers(text: str, option: str) -> list[int]:

@@ -22,7 +22,7 @@ HELP = """/reset          forget the dialogue so far
 def chat(
     overrides: options.Overrides = None,
     recipe: options.OptionalRecipe = None,
-    source: options.From = None,
+    source: options.FromOrName = None,
     knowledge: Annotated[
         list[str] | None, typer.Option("--knowledge", help="A fact to talk about; may be repeated.")
     ] = None,
@@ -34,19 +34,26 @@ def chat(
         list[str] | None, typer.Option("--param", help="Decoding option, e.g. top_k=5; may be repeated.")
     ] = None,
     tiny: options.Tiny = False,
+    offline: options.Offline = False,
     device: options.Device = "cpu",
 ) -> None:
     """Talk with a dialogue model in the terminal; /help names the commands.
 
-    zoo chat --from runs/plato/kdconv/finetune --param top_k=5
+    zoo chat --from plato-mini --param top_k=5
+
+    zoo chat --from runs/plato/kdconv/finetune
 
     zoo chat --recipe plato/lccc.yaml --tiny
     """
     from zoo_cli.base.console import say
     from zoo_cli.base.errors import UsageError
     from zoo_cli.cli.jobs import recipe_of, source_of
+    from zoo_cli.cli.progress import go_offline
 
     changes = decoding.parse_parameters(params or [])
+    if offline:
+        go_offline()
+    source = decoding.find_source(source)
     loaded = None if source is not None and recipe is None else recipe_of(recipe, source, overrides, tiny)
     pipeline = decoding.open_generator(source_of(loaded, source), device)
     if pipeline.task.name != "dialogue":

@@ -25,7 +25,7 @@ TokenizerName = Annotated[
 TokenizerClass = Annotated[
     str | None, typer.Option("--tokenizer-class", help="For folders that do not say it, e.g. ErnieTokenizer.")
 ]
-Format = Annotated[str, typer.Option("--format", help="text, jsonl, or auto: by the file's name.")]
+Format = Annotated[str, typer.Option("--format", help="text, jsonl, tsv (translated pairs), or auto: by the name.")]
 Documents = Annotated[
     str, typer.Option("--documents", help="What ends a document of a text file: blank-line, or line for each line.")
 ]
@@ -48,7 +48,7 @@ def _reading(format_name: str, documents: str, json_key: str, encoding: str, lin
     from zoo_cli.data.corpus.reading import Documents, Format, ReadingOptions
 
     return ReadingOptions(
-        format=cast(Format, _choice("--format", format_name, ("auto", "text", "jsonl"))),
+        format=cast(Format, _choice("--format", format_name, ("auto", "text", "jsonl", "tsv"))),
         documents=cast(Documents, _choice("--documents", documents, ("blank-line", "line"))),
         json_key=json_key,
         encoding=encoding,

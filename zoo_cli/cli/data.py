@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zoo_cli.cli import corpus
+from zoo_cli.cli import augment, corpus
+from zoo_cli.cli.completion import complete_datasets
+from zoo_cli.cli.formats import Format, FormatOptions, format_options
 from zoo_cli.cli.options import Json, Offline, OptionalRecipe, Overrides, Tiny
 
 if TYPE_CHECKING:
@@ -18,34 +20,10 @@ app = typer.Typer(
     help="Fetch labelled data, look at it, check, convert and split it.", no_args_is_help=True, rich_markup_mode=None
 )
 app.add_typer(corpus.app, name="corpus")
+app.command("augment")(augment.augment)
+app.command("vectors")(augment.vectors)
 
 File = Annotated[Path, typer.Argument(help="Data file; .gz is unpacked.")]
-Format = Annotated[
-    str, typer.Option("--format", help="bio, bmes, conll, cluener, doccano, label_studio, prompt, csv, ...")
-]
-FormatOptions = Annotated[
-    list[str] | None,
-    typer.Option("--option", help="Option of the format as KEY=VALUE, e.g. columns.text=sentence.", show_default=False),
-]
-
-
-def _format_options(format_name: str, options: list[str] | None) -> dict[str, Any]:
-    """Options of a format from `--option`, read by their types as recipe values are."""
-    from zoo_cli.recipe.overrides import parse_override
-
-    tree: dict[str, Any] = {}
-    for text in options or ():
-        parsed, _ = parse_override(f"data.options.{text}", {"data": {"format": format_name}})
-        _merge(tree, parsed["data"]["options"])
-    return tree
-
-
-def _merge(tree: dict[str, Any], other: dict[str, Any]) -> None:
-    for key, value in other.items():
-        if isinstance(value, dict) and isinstance(tree.get(key), dict):
-            _merge(tree[key], value)
-        else:
-            tree[key] = value
 
 
 def _parts(loaded: LoadedRecipe) -> dict[str, Path]:
@@ -64,13 +42,6 @@ def _conversion(loaded: LoadedRecipe) -> ConversionOptions | None:
     from zoo_cli.tasks.extraction.spec import ExtractionOptions
 
     return loaded.task.conversion() if isinstance(loaded.task, ExtractionOptions) else None
-
-
-def complete_datasets(incomplete: str) -> list[str]:
-    """Shell completion of names of data sets."""
-    from zoo_cli.data.datasets import dataset_names
-
-    return [name for name in dataset_names() if name.startswith(incomplete)]
 
 
 @app.command("list")
@@ -202,7 +173,7 @@ def convert(
         str, typer.Option("--task-type", help="ext (extraction) or cls (class of each text).")
     ] = "ext",
     shuffle: Annotated[bool, typer.Option("--shuffle/--no-shuffle", help="Random order and division.")] = True,
-    seed: Annotated[int, typer.Option("--seed", min=0)] = 1000,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the random order.", min=0)] = 1000,
     as_json: Json = False,
 ) -> None:
     """Convert annotations to prompts as PaddleNLP's doccano.py and label_studio.py do, or to doccano's form.
@@ -234,7 +205,7 @@ def convert(
         splits=splits,
         conversion=rules,
         shuffle=shuffle,
-        options=_format_options(format_name, option),
+        options=format_options(format_name, option),
     )
     if as_json:
         emit_json(written)
@@ -263,7 +234,7 @@ def split(
     ] = "0.8,0.1,0.1",
     stratify: Annotated[bool, typer.Option("--stratify", help="Each part gets its share of every class.")] = False,
     option: FormatOptions = None,
-    seed: Annotated[int, typer.Option("--seed", min=0)] = 1000,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the random order.", min=0)] = 1000,
     as_json: Json = False,
 ) -> None:
     """Cut a file into train, dev and test parts of the same format; every row is in exactly one.
@@ -273,7 +244,7 @@ def split(
     from zoo_cli.base.console import emit_json, say
     from zoo_cli.data.splits import split_file
 
-    options = _format_options(format_name, option)
+    options = format_options(format_name, option)
     rows = split_file(source, format_name, output, _sizes(sizes), seed=seed, stratify=stratify, options=options)
     if as_json:
         emit_json(rows)

@@ -113,6 +113,35 @@ def parse_parameters(settings: Sequence[str]) -> dict[str, Any]:
     return _with_strategy(changes)
 
 
+def find_source(source: Path | None) -> Path | None:
+    """What `--from` names: a folder as it is, or a published checkpoint of a generating family, downloaded if need be.
+
+    Raises:
+        UsageError: there is neither such a folder nor such a checkpoint, but one of nearly that name
+            (`unknown-checkpoint`), or the checkpoint does not generate (`no-generation`).
+        ArtifactError: the checkpoint cannot be had.
+    """
+    if source is None or source.exists():
+        return source
+    import difflib
+
+    from zoo_cli import registry
+    from zoo_cli.cli.progress import download_progress
+    from zoo_cli.recipe.presets import fetch, load_preset, preset_names
+
+    name = source.as_posix()
+    names = preset_names()
+    if name not in names and not difflib.get_close_matches(name, names, n=1):
+        return source  # said to be no folder by those who look into it
+    family = load_preset(name).family
+    if not registry.family(family).objectives.keys() & {"causal", "prefix"}:
+        raise UsageError(
+            "no-generation", "models of {family} do not generate text", fix="use `zoo predict`", family=family
+        )
+    with download_progress() as progress:
+        return fetch(name, progress)
+
+
 def open_generator(folder: Path, device: str) -> Pipeline:
     """A pipeline that generates text, on a bundle (without paddle where the back end allows) or a model folder.
 

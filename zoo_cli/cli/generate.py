@@ -12,7 +12,7 @@ from zoo_cli.cli import decoding, options
 def generate(
     overrides: options.Overrides = None,
     recipe: options.OptionalRecipe = None,
-    source: options.From = None,
+    source: options.FromOrName = None,
     input_file: options.Input = None,
     output: options.Output = "-",
     text: Annotated[str | None, typer.Option("--text", help="One text instead of a file.")] = None,
@@ -33,6 +33,7 @@ def generate(
     num_return_sequences: decoding.Returned = None,
     seed: decoding.DecodingSeed = None,
     tiny: options.Tiny = False,
+    offline: options.Offline = False,
     device: options.Device = "cpu",
     as_json: options.Json = False,
 ) -> None:
@@ -43,11 +44,14 @@ def generate(
 
     zoo generate --from runs/unimo-text/lcsts/finetune --input texts.txt --num-beams 6
 
+    zoo generate --from gpt-cpm-small-cn-distill --text '从前有座山，' --top-p 0.9
+
     echo '从前有座山，' | zoo generate --from runs/gpt/poetry/finetune --input - --stream --top-p 0.9
     """
     from zoo_cli.base.errors import UsageError
     from zoo_cli.cli.jobs import recipe_of, source_of
     from zoo_cli.cli.lines import read_requests, write_answers
+    from zoo_cli.cli.progress import go_offline
 
     changes = decoding.decoding_changes(
         decode_strategy=decode_strategy,
@@ -72,6 +76,9 @@ def generate(
             "--stream writes one text for each input to standard output",
             fix="leave --output and --num-return-sequences out",
         )
+    if offline:
+        go_offline()
+    source = decoding.find_source(source)
     loaded = None if source is not None and recipe is None else recipe_of(recipe, source, overrides, tiny)
     pipeline = decoding.open_generator(source_of(loaded, source), device)
     requests = read_requests(input_file, text)

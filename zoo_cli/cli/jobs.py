@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,13 +13,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo_cli.base.console import emit_json, say
-from zoo_cli.base.errors import UsageError
+from zoo_cli.base.errors import PlatformError, UsageError
 from zoo_cli.base.files import read_json
 from zoo_cli.cli.progress import go_offline
 
 if TYPE_CHECKING:
     from zoo_cli.recipe.loading import LoadedRecipe
     from zoo_cli.recipe.schema import PretrainSection
+
+_LOST = re.compile("connection (closed|reset) by peer|connection refused", re.IGNORECASE)
+"""What a process says of one that it can no longer reach."""
+
+TRAININGS = {
+    "pretrain": "zoo_cli.engine.pretrain:pretrain",
+    "finetune": "zoo_cli.engine.finetune:finetune",
+    "distill": "zoo_cli.distill.job:distill",
+    "prune": "zoo_cli.compress.prune:prune",
+}
+"""Verbs that train, and the functions that do it."""
 
 
 def load_job(
@@ -49,6 +61,11 @@ def announce(verb: str, loaded: LoadedRecipe, folder: Path, source: Path | None,
         "data": rows,
         "writes": str(folder),
     }
+    show_plan(plan, as_json)
+
+
+def show_plan(plan: dict[str, Any], as_json: bool) -> None:
+    """Show what a verb would do."""
     if as_json:
         emit_json(plan)
         return
@@ -79,18 +96,21 @@ def _labelled_files(loaded: LoadedRecipe) -> dict[str, str]:
         for name in files:
             next(read_examples([name], section))
             rows[str(locate(name))] = part
+    if loaded.recipe.distill is not None and loaded.recipe.distill.labelling is not None:
+        rows |= {str(locate(name)): "to be labelled" for name in loaded.recipe.distill.labelling.texts}
     return rows
 
 
 def _corpora(section: PretrainSection) -> dict[str, str]:
     """Each corpus or raw text of pretraining and its part; all are looked for."""
     from zoo_cli.data.corpus.blend import parse_blend
-    from zoo_cli.data.corpus.format import is_text, open_corpus
+    from zoo_cli.data.corpus.format import open_corpus
+    from zoo_cli.data.corpus.raw import is_source
 
     rows = {}
-    for part, entries in (("train", section.corpora), ("dev", section.dev)):
+    for part, entries in (("train", [*section.corpora, *section.parallel]), ("dev", section.dev)):
         for name, weight in parse_blend(entries) if entries else ():
-            if not is_text(Path(name)):
+            if not is_source(name):
                 open_corpus(name)
             rows[name] = part if weight is None else f"{part} {weight:g}"
     return rows
@@ -109,6 +129,7 @@ def launch(nproc: int, nnodes: int, master: str | None, device: str) -> None:
 
     Raises:
         UsageError: several machines without a first one.
+        PlatformError: a process was killed, upon which the launcher ends the others (`worker-died`).
     """
     if nnodes > 1 and master is None:
         raise UsageError("no-master", "several machines need the address of the first", fix="add --master HOST:PORT")
@@ -138,8 +159,26 @@ def launch(nproc: int, nnodes: int, master: str | None, device: str) -> None:
     status = process.wait()
     if status:
         say("{text}", text=_tail(logs / "workerlog.0"))
+        if not received:
+            _explain_loss(logs)
         sys.exit({signal.SIGTERM: 75, signal.SIGINT: 130}[signal.Signals(received[0])] if received else status)
     shutil.rmtree(logs)
+
+
+def _explain_loss(logs: Path) -> None:
+    """Say so where a process of a launch was killed, or has lost another one.
+
+    Raises:
+        PlatformError: that is why the job ended (`worker-died`).
+    """
+    fix = "free memory if there was not enough, and go on from the latest checkpoint with --resume"
+    ended = re.search(r"Container rank (\d+) status \w+ cmd .* code -(\d+) ", _tail(logs / "launcher.log", 1000))
+    if ended:
+        name = signal.Signals(int(ended[2])).name
+        raise PlatformError("worker-died", "process {rank} was killed ({signal})", fix=fix, rank=ended[1], signal=name)
+    for log in sorted(logs.glob("workerlog.*")):
+        if _LOST.search(_tail(log)):
+            raise PlatformError("worker-died", "another process than that of {log} was killed", fix=fix, log=log.name)
 
 
 def run_training(
@@ -189,6 +228,7 @@ def run_job(
     Returns:
         What the finished run reports, or None in one of several processes, which has nothing to say.
     """
+    loaded.recipe.train.parallel.groups(nproc * nnodes)  # refuses another number of processes
     if (nproc > 1 or nnodes > 1) and not is_worker():
         launch(nproc, nnodes, master, device)
     else:
@@ -229,39 +269,48 @@ def recipe_of(recipe: str | None, source: Path | None, overrides: list[str] | No
     raise UsageError("no-recipe", "nothing says what to do", fix="name a recipe with --recipe, or a run with --from")
 
 
-def source_of(loaded: LoadedRecipe | None, source: Path | None) -> Path:
-    """The model folder or bundle that a verb reads: `--from`, else what fine-tuning by this recipe made.
+def source_of(loaded: LoadedRecipe | None, source: Path | None, verb: str | None = None) -> Path:
+    """The model folder or bundle that a verb reads: `--from`, else what the nearest verb before it made whose section
+    the recipe has.
 
     A tiny verb without its input makes it first.
+
+    Args:
+        loaded: the recipe.
+        source: value of `--from`.
+        verb: which verb reads; unless it trains, that is the last model that was trained.
 
     Raises:
         ArtifactError: there is none (`no-model`).
     """
     from zoo_cli.base.errors import ArtifactError, Location
+    from zoo_cli.pipeline.steps import model_source
     from zoo_cli.recipe.loading import run_folder
 
-    path = source
+    path, maker = source, "finetune"
     if path is None:
         assert loaded is not None
-        path = run_folder(loaded, "finetune")
+        maker = model_source(loaded.recipe, verb or "export")
+        path = run_folder(loaded, maker)
         if loaded.tiny and not (path / "result.json").is_file():
-            _finetune_tiny(loaded, path)
+            _train_tiny(loaded, maker, path)
     for folder in (path, path / "best", path / "bundle"):
         if (folder / "config.json").is_file():
             return folder
     known = "name a model folder, a run folder or a bundle"
-    fix = known if source else "run `zoo finetune` first, or name one with --from"
-    raise ArtifactError("no-model", "there is no model here", at=Location.of(path), fix=fix)
+    fix = known if source else "run `zoo {maker}` first, or name one with --from"
+    raise ArtifactError("no-model", "there is no model here", at=Location.of(path), fix=fix, maker=maker)
 
 
-def _finetune_tiny(loaded: LoadedRecipe, folder: Path) -> None:
+def _train_tiny(loaded: LoadedRecipe, verb: str, folder: Path) -> None:
+    """Do what a verb that trains does by itself, and what it needs before."""
     from zoo_cli.engine.device import use_device
+    from zoo_cli.registry import resolve
 
+    teacher = source_of(loaded, None, verb) if verb in ("distill", "prune") else None
     use_device("cpu")
-    from zoo_cli.engine.finetune import finetune
-
-    say("{folder}: nothing there yet, so the tiny model is fine-tuned first", folder=folder)
-    finetune(loaded, folder, resume=True)
+    say("{folder}: nothing there yet, so `zoo {verb}` is run first", folder=folder, verb=verb)
+    resolve(TRAININGS[verb])(loaded, folder, teacher, resume=True)
 
 
 def open_pipeline(folder: Path, backend: str, batch_tokens: int, device: str) -> Any:

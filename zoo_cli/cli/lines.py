@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -33,17 +36,51 @@ def parse_schema_option(text: str) -> Any:
         ) from error
 
 
-def read_requests(source: str | None, text: str | None) -> Iterator[tuple[Location, Any]]:
+@dataclass(frozen=True)
+class Shard:
+    """One of several parts of a file, each of the lines that follow those of the part before.
+
+    Args:
+        number: of the part, from 1.
+        count: of parts.
+    """
+
+    number: int
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """From ``"2/8"``.
+
+        Raises:
+            UsageError: this is no part (`bad-shard`).
+        """
+        number, _, count = text.partition("/")
+        if number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count):
+            return cls(int(number), int(count))
+        raise UsageError(
+            "bad-shard", "--shard {text!r} names no part", fix="1/8 is the first of eight, 8/8 the last", text=text
+        )
+
+    def lines(self, total: int) -> range:
+        """Numbers of its lines, from 0, of so many."""
+        return range(total * (self.number - 1) // self.count, total * self.number // self.count)
+
+
+def read_requests(source: str | None, text: str | None, shard: Shard | None = None) -> Iterator[tuple[Location, Any]]:
     """Requests with their places: each line a text, or a JSON object or string.
 
     Args:
         source: a file, or ``-`` for standard input.
         text: a single text instead.
+        shard: the part of the file that is read; the others are not looked at.
 
     Raises:
         DataError: a line is not UTF-8, or starts like a JSON object and is none; with its line.
-        UsageError: neither is given, or the file cannot be read.
+        UsageError: neither is given, the file cannot be read, or there is no file to take a part of (`bad-shard`).
     """
+    if shard is not None and source in (None, "-"):
+        raise UsageError("bad-shard", "--shard takes a part of a file", fix="name a file with --input")
     if text is not None:
         yield Location("--text"), text
         return
@@ -52,8 +89,10 @@ def read_requests(source: str | None, text: str | None) -> Iterator[tuple[Locati
             "no-input", "there is nothing to answer", fix="name a file with --input, or - for standard input"
         )
     name = "standard input" if source == "-" else source
-    with _open(source) as lines:
-        for number, raw in enumerate(lines, 1):
+    chosen = None if shard is None else shard.lines(_count_lines(source))
+    with _open(source) as stream:
+        lines = enumerate(stream, 1)
+        for number, raw in lines if chosen is None else islice(lines, chosen.start, chosen.stop):
             place = Location(name, number)
             try:
                 line = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip("\r\n")
@@ -68,6 +107,15 @@ def read_requests(source: str | None, text: str | None) -> Iterator[tuple[Locati
                     raise DataError("broken-json", "not valid JSON: {reason}", at=place, reason=error.msg) from error
             else:
                 yield place, line
+
+
+def _count_lines(source: str) -> int:
+    count, last = 0, b"\n"
+    with _open(source) as stream:
+        while block := stream.read(1 << 20):
+            count += block.count(b"\n")
+            last = block[-1:]
+    return count + (last != b"\n")
 
 
 @contextmanager
@@ -108,11 +156,11 @@ def write_answers(
     Raises:
         DataError: a request is wrong, with its line; answers to the lines before it are written to standard output.
     """
-    places: list[Location] = []
+    places: deque[Location] = deque()  # of what has no answer yet, which is what an error is about
 
     def values() -> Iterator[Any]:
         for place, value in requests:
-            places[:] = [place]
+            places.append(place)
             yield value
 
     # Interactive input is answered line by line.
@@ -121,6 +169,7 @@ def write_answers(
         try:
             for answer in pipeline.stream(values(), window=window, **parameters):
                 write(answer, stream)
+                places.popleft()
         except ZooError as error:
             if error.at is None and places:
                 error.at = places[0]

@@ -7,13 +7,7 @@ from typing import Annotated
 
 import typer
 
-
-def complete_recipes(incomplete: str) -> list[str]:
-    """Shell completion of recipe names."""
-    from zoo_cli.recipe.loading import recipe_names
-
-    return [f"{name}.yaml" for name in recipe_names() if name.startswith(incomplete)]
-
+from zoo_cli.cli.completion import complete_recipes
 
 Recipe = Annotated[
     str,
@@ -28,6 +22,12 @@ Overrides = Annotated[
     typer.Argument(metavar="[KEY=VALUE]...", help="Recipe values to replace, e.g. train.epochs=5.", show_default=False),
 ]
 From = Annotated[Path | None, typer.Option("--from", help="Input: a run folder, a model folder or a bundle.")]
+FromOrName = Annotated[
+    Path | None,
+    typer.Option(
+        "--from", help="Input: a run folder, a model folder, a bundle, or the name of a published checkpoint."
+    ),
+]
 OutputDir = Annotated[Path | None, typer.Option("--output-dir", help="Run folder instead of runs/FAMILY/NAME/VERB.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace a finished run.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run.")]

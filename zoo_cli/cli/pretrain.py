@@ -36,5 +36,5 @@ def pretrain(
     if dry_run:
         announce("pretrain", loaded, folder, source, as_json)
         return
-    job = "zoo_cli.engine.pretrain:pretrain"
+    job = "zoo_cli.distill.text:distill_text" if loaded.recipe.distill else "zoo_cli.engine.pretrain:pretrain"
     run_training(job, loaded, folder, source, resume, force, device, nproc, nnodes, master, as_json)

@@ -40,7 +40,7 @@ def prune(
     from zoo_cli.compress.prune import section_of
 
     section_of(loaded.recipe)
-    run(loaded, folder, source_of(loaded, source), resume, force)
+    run(loaded, folder, source_of(loaded, source, "prune"), resume, force)
     result = run_result(folder)
     if as_json:
         emit_json(result)

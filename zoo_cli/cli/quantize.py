@@ -11,15 +11,18 @@ def quantize(
     source: options.From = None,
     output_dir: options.OutputDir = None,
     force: options.Force = False,
+    resume: options.Resume = False,
     tiny: options.Tiny = False,
     dry_run: options.DryRun = False,
     as_json: options.Json = False,
 ) -> None:
-    """Turn a fine-tuned model into a bundle that computes with eight-bit integers, and measure what is lost and won.
+    """Turn a fine-tuned model into a bundle that computes with integers, and measure what is lost and won.
 
     zoo quantize --recipe uie/msra.yaml
 
     zoo quantize --recipe uie/msra.yaml quantize.backend=openvino quantize.method=static
+
+    zoo quantize --recipe gpt/poetry.yaml quantize.method=weight_only quantize.bits=4
     """
     from zoo_cli.base.console import emit_json, say
     from zoo_cli.cli.jobs import announce, recipe_of, source_of
@@ -36,7 +39,7 @@ def quantize(
     use_device("cpu")
     from zoo_cli.compress.quantize import quantize_recipe
 
-    receipt = quantize_recipe(loaded, model, folder, force)
+    receipt = quantize_recipe(loaded, model, folder, force, resume)
     if as_json:
         emit_json(receipt)
         return
@@ -52,3 +55,5 @@ def quantize(
         batches=receipt["speed"]["batches"]["factor"],
         kept=len(receipt["chosen"]["kept_in_float"]),
     )
+    if "unpruned" in receipt:
+        say("{share:.1%} of the model before pruning", share=receipt["unpruned"]["share"])

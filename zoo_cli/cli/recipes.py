@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from zoo_cli.cli.options import Json, Overrides, Tiny, complete_recipes
+from zoo_cli.cli.completion import (
+    complete_checkpoints,
+    complete_families,
+    complete_formats,
+    complete_recipes,
+    complete_tasks,
+)
+from zoo_cli.cli.options import Json, Overrides, Tiny
 
 app = typer.Typer(help="Look at, copy, make and check recipes.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -17,7 +25,7 @@ Name = Annotated[str, typer.Argument(help="Name of a shipped recipe, or a path."
 @app.command("list")
 def list_recipes(
     family: Annotated[str | None, typer.Option("--family", help="Only this folder, e.g. uie or ernie-3.0.")] = None,
-    task: Annotated[str | None, typer.Option("--task", help="Only this task.")] = None,
+    task: Annotated[str | None, typer.Option("--task", help="Only this task.", autocompletion=complete_tasks)] = None,
     as_json: Json = False,
 ) -> None:
     """List the recipes that can be used by name.
@@ -100,25 +108,48 @@ def copy(
 @app.command()
 def new(
     target: Annotated[Path, typer.Argument(help="File to write.")],
-    family: Annotated[str, typer.Option("--family", help="Model family.")] = "ernie",
-    task: Annotated[str, typer.Option("--task", help="Task.")] = "extraction",
-    init: Annotated[str | None, typer.Option("--init", help="Published checkpoint or model folder.")] = None,
-    train: Annotated[str, typer.Option("--train", help="Training file.")] = "data/train.jsonl",
-    data_format: Annotated[str | None, typer.Option("--format", help="How the file is written.")] = None,
+    train: Annotated[str | None, typer.Option("--train", help="Training file; what is there is looked at.")] = None,
+    task: Annotated[
+        str | None,
+        typer.Option("--task", help="Task; by default what the data are for.", autocompletion=complete_tasks),
+    ] = None,
+    data_format: Annotated[
+        str | None,
+        typer.Option(
+            "--format", help="How the file is written; by default what it looks like.", autocompletion=complete_formats
+        ),
+    ] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(
+            "--init", help="Published checkpoint, model folder, or scratch.", autocompletion=complete_checkpoints
+        ),
+    ] = None,
+    family: Annotated[
+        str | None, typer.Option("--family", help="Family of a model from scratch.", autocompletion=complete_families)
+    ] = None,
+    ask: Annotated[
+        bool | None, typer.Option("--ask/--no-ask", help="Ask for each; by default in a terminal without options.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
-    """Write a commented recipe for your own data.
+    """Write a commented recipe for your own data; format, columns, labels and lengths are read off the file.
 
-    zoo recipes new my.yaml --task token_classification --init ernie-3.0-nano-zh --train ner.txt --format bio
+    zoo recipes new my.yaml --train data/train.jsonl
+
+    zoo recipes new my.yaml --train ner.txt --task token_classification --init ernie-3.0-nano-zh --format bio
     """
     from zoo_cli.base.console import say
     from zoo_cli.base.errors import Location, UsageError
     from zoo_cli.base.files import write_text
-    from zoo_cli.recipe.render import new_recipe
+    from zoo_cli.cli.drafting import Draft
 
     if target.exists() and not force:
         raise UsageError("file-exists", "the file is there already", at=Location.of(target), fix="add --force")
-    write_text(target, new_recipe(family, task, init, train, data_format))
+    draft = Draft(train or "data/train.jsonl", task, data_format, init, family)
+    if ask if ask is not None else sys.stdin.isatty() and not any((train, task, data_format, init, family)):
+        draft.ask()
+    write_text(target, draft.text())
     say("{path}: written; check it with `zoo recipes validate {path}`", path=target)
 
 

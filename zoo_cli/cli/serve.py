@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zoo_cli.base.errors import UsageError
 from zoo_cli.cli import options
 
 if TYPE_CHECKING:
@@ -85,8 +84,9 @@ def settings_of(
     Raises:
         UsageError: a value is wrong, or there is nothing to serve.
     """
-    from zoo_cli.recipe.schema import ServedModel
-    from zoo_cli.serve.served import default_name
+    from zoo_cli.cli.sections import sections_of
+    from zoo_cli.recipe.schema import ServedModel, ServeSection
+    from zoo_cli.runtime.loading import bundle_folder, default_name
 
     if source is not None:
         bundles = [str(source), *bundles]
@@ -97,12 +97,12 @@ def settings_of(
         loaded = load_job(recipe, overrides, tiny)
         settings = loaded.recipe.serve
     else:
-        settings = _settings_from(overrides)
+        settings = sections_of(overrides, serve=ServeSection)["serve"]
     if loaded is not None and not bundles:
         bundles = [str(_bundle_of(loaded))]
     models: dict[str, ServedModel] = {}
     for index, place in enumerate(bundles):
-        folder = Path(place) / "bundle" if (Path(place) / "bundle").is_dir() else Path(place)
+        folder = bundle_folder(Path(place))
         name = default_name(folder)
         if name in models:
             name = f"{name}-{index + 1}"
@@ -110,59 +110,35 @@ def settings_of(
     return settings.model_copy(update={"models": models | settings.models})
 
 
+_BUNDLERS = {
+    "export": "zoo_cli.export.job:export_recipe",
+    "quantize": "zoo_cli.compress.quantize:quantize_recipe",
+}
+"""Verbs that write bundles, and the functions that do it."""
+
+
 def _bundle_of(loaded: LoadedRecipe) -> Path:
-    """The bundle that the recipe's export made; a tiny one is made first."""
+    """The bundle at the end of the recipe's road, of `zoo quantize` or of `zoo export`; a tiny one is made first."""
     from zoo_cli.base.errors import ArtifactError, Location
+    from zoo_cli.pipeline.steps import served
     from zoo_cli.recipe.loading import run_folder
 
-    folder = run_folder(loaded, "export")
+    verb = served(loaded.recipe)
+    folder = run_folder(loaded, verb)
     bundle = folder / "bundle"
     if bundle.is_dir():
         return bundle
     if not loaded.tiny:
-        fix = "run `zoo export` first"
-        raise ArtifactError("no-bundle", "there is no bundle here", at=Location.of(bundle), fix=fix)
+        fix = "run `zoo {verb}` first"
+        raise ArtifactError("no-bundle", "there is no bundle here", at=Location.of(bundle), fix=fix, verb=verb)
     from zoo_cli.base.console import say
     from zoo_cli.cli.jobs import source_of
     from zoo_cli.engine.device import use_device
 
     use_device("cpu")
     source = source_of(loaded, None)
-    say("{folder}: nothing there yet, so the tiny model is exported first", folder=folder)
-    from zoo_cli.export.job import export_recipe
+    say("{folder}: nothing there yet, so `zoo {verb}` is run first", folder=folder, verb=verb)
+    from zoo_cli.registry import resolve
 
-    export_recipe(loaded, source, folder)
+    resolve(_BUNDLERS[verb])(loaded, source, folder)
     return bundle
-
-
-def _settings_from(overrides: list[str]) -> ServeSection:
-    """Settings without a recipe."""
-    from pydantic import ValidationError
-
-    from zoo_cli.recipe.layers import Layered
-    from zoo_cli.recipe.overrides import parse_override
-    from zoo_cli.recipe.schema import ServeSection
-
-    layered = Layered()
-    for text in overrides:
-        tree, document = parse_override(text, {})
-        layered.lay(tree, "command line", document)
-    tree = layered.value
-    unknown = [name for name in tree if name != "serve"]
-    if unknown:
-        raise UsageError(
-            "no-recipe",
-            "{key} belongs to a recipe, and none is named",
-            fix="name one with --recipe; without it only serve.KEY=VALUE is taken",
-            key=unknown[0],
-        )
-    try:
-        return ServeSection.model_validate(tree.get("serve", {}))
-    except ValidationError as error:
-        detail: Any = error.errors()[0]
-        raise UsageError(
-            "wrong-value",
-            "{key}: {reason}",
-            key=".".join(("serve", *map(str, detail["loc"]))),
-            reason=detail["msg"],
-        ) from error

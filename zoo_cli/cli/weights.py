@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from zoo_cli.cli.completion import complete_checkpoints, complete_families
 from zoo_cli.cli.options import Json, Offline
 
 app = typer.Typer(
@@ -15,19 +16,14 @@ app = typer.Typer(
 cache_app = typer.Typer(help="What takes up space in ZOO_HOME.", no_args_is_help=True, rich_markup_mode=None)
 
 
-def complete_checkpoints(incomplete: str) -> list[str]:
-    """Shell completion of checkpoint names."""
-    from zoo_cli.recipe.presets import preset_names
-
-    return [name for name in preset_names() if name.startswith(incomplete)]
-
-
 Names = Annotated[list[str], typer.Argument(help="Names of checkpoints.", autocompletion=complete_checkpoints)]
 
 
 @app.command("list")
 def list_weights(
-    family: Annotated[str | None, typer.Option("--family", help="Only this family, e.g. ernie.")] = None,
+    family: Annotated[
+        str | None, typer.Option("--family", help="Only this family, e.g. ernie.", autocompletion=complete_families)
+    ] = None,
     language: Annotated[str | None, typer.Option("--language", help="Only zh, en or multilingual.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -85,7 +81,10 @@ def fetch(names: Names, offline: Offline = False, as_json: Json = False) -> None
 
 @app.command()
 def verify(
-    names: Annotated[list[str] | None, typer.Argument(help="Names; by default all that are there.")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Names; by default all that are there.", autocompletion=complete_checkpoints),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Read every byte of downloaded checkpoints and compare it with what was fetched.

@@ -123,16 +123,8 @@ def observe(model: ModelProto, names: Collection[str], inputs: Sequence[Arrays])
         names: of the activations.
         inputs: batches.
     """
-    import onnxruntime
-
-    watched = ModelProto()
-    watched.CopyFrom(model)
     names = sorted(set(names))
-    del watched.graph.output[:]
-    watched.graph.output.extend(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = owned_cores()
-    session = onnxruntime.InferenceSession(watched.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = _watching(model, names)
     ends = dict.fromkeys(names, (0.0, 0.0))
     for batch in inputs:
         for name, values in zip(names, session.run(None, batch), strict=True):
@@ -143,6 +135,46 @@ def observe(model: ModelProto, names: Collection[str], inputs: Sequence[Arrays])
         for name, values in zip(names, session.run(None, batch), strict=True):
             histograms[name].add(values)
     return histograms
+
+
+def find_moments(model: ModelProto, names: Collection[str], inputs: Sequence[Arrays]) -> dict[str, np.ndarray]:
+    """Mean products of an activation's channels with one another, float64 [K, K], over all tokens; arguments as of
+    `observe`."""
+    names = sorted(set(names))
+    session = _watching(model, names)
+    sums: dict[str, Any] = dict.fromkeys(names, 0.0)
+    rows = dict.fromkeys(names, 0)
+    for batch in inputs:
+        for name, values in zip(names, session.run(None, batch), strict=True):
+            flat = values.reshape(-1, values.shape[-1]).astype(np.float64)
+            sums[name] = sums[name] + flat.T @ flat
+            rows[name] += len(flat)
+    return {name: sums[name] / rows[name] for name in names}
+
+
+def find_widths(model: ModelProto, names: Collection[str], inputs: Sequence[Arrays]) -> dict[str, np.ndarray]:
+    """The largest absolute value of each channel [K] of some activations; arguments as of `observe`."""
+    names = sorted(set(names))
+    session = _watching(model, names)
+    found: dict[str, np.ndarray] = {}
+    for batch in inputs:
+        for name, values in zip(names, session.run(None, batch), strict=True):
+            widths = np.abs(values).reshape(-1, values.shape[-1]).max(axis=0)
+            found[name] = np.maximum(found.get(name, widths), widths)
+    return found
+
+
+def _watching(model: ModelProto, names: Sequence[str]) -> Any:
+    """A session of the graph whose outputs are these activations."""
+    import onnxruntime
+
+    watched = ModelProto()
+    watched.CopyFrom(model)
+    del watched.graph.output[:]
+    watched.graph.output.extend(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = owned_cores()
+    return onnxruntime.InferenceSession(watched.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def find_range(histogram: Histogram, method: str, percentile: float) -> tuple[float, float]:

@@ -5,6 +5,11 @@ from __future__ import annotations
 from zoo_cli.recipe.schema import GatesSection
 
 
+def lost(metric: str, before: float, after: float) -> float:
+    """How much worse a score has become: of ``loss`` less is better, of all others more."""
+    return after - before if metric == "loss" else before - after
+
+
 def breaches(
     gates: GatesSection, metric: str, before: float, after: float, size_ratio: float, speed_up: float
 ) -> list[str]:
@@ -20,8 +25,9 @@ def breaches(
     """
     found = []
     # Scores are ratios of counts, so a difference of exactly the limit must not fail by rounding.
-    if not before - after <= gates.metric_drop + 1e-9:
-        found.append(f"{metric} falls from {before:.4f} to {after:.4f}; gates.metric_drop is {gates.metric_drop:g}")
+    if not lost(metric, before, after) <= gates.metric_drop + 1e-9:
+        way = "rises" if metric == "loss" else "falls"
+        found.append(f"{metric} {way} from {before:.4f} to {after:.4f}; gates.metric_drop is {gates.metric_drop:g}")
     if gates.size_ratio is not None and size_ratio > gates.size_ratio:
         found.append(f"the graph has {size_ratio:.0%} of its size; gates.size_ratio is {gates.size_ratio:g}")
     if gates.speed_up is not None and speed_up < gates.speed_up:

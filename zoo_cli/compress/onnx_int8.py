@@ -12,8 +12,8 @@ at what ONNX Runtime makes of a graph.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,50 +21,107 @@ import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from zoo_cli.export.onnx_graph import drop_unused_initializers
+from zoo_cli.export.rewriting import rewritten
 
 Ranges = Mapping[str, tuple[float, float]]
 """Name of an activation -> its lowest and highest value."""
 
-INTEGER_PRODUCTS = {"MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "QLinearMatMul", "QGemm"}
-_CONTRIB = "com.microsoft"
+INTEGER_PRODUCTS = {
+    "MatMulInteger",
+    "MatMulIntegerToFloat",
+    "DynamicQuantizeMatMul",
+    "QLinearMatMul",
+    "QGemm",
+    "MatMulNBits",
+}
+CONTRIB = "com.microsoft"
 _SMALL_TABLE = 4096
 """Tables with fewer values stay in float."""
 
 
-def weight_products(model: ModelProto) -> dict[str, str]:
-    """The matrix products with a constant weight [K, N], in order: name of the weight -> name of the activation.
+@dataclass(frozen=True)
+class Product:
+    """A matrix product with a constant weight.
 
-    A weight that several products share, or that something else reads, is left out.
+    Args:
+        node: the product.
+        weight: name of the weight: [K, N], or [N, K] where it is tied.
+        transposition: of a table of tokens [V, H] that also makes the vocabulary scores, what turns it around.
     """
-    weights = {
+
+    node: NodeProto
+    weight: str
+    transposition: NodeProto | None = None
+
+    @property
+    def activation(self) -> str:
+        return self.node.input[0]
+
+
+def find_products(model: ModelProto) -> dict[str, Product]:
+    """The matrix products with a constant weight by the weight's name, in order.
+
+    A weight that several products share, or that something else reads, is left out; but not a table of tokens that is
+    both looked up in and multiplied with.
+    """
+    readers = _readers(model)
+    found = {}
+    for name in _matrices(model):
+        nodes = readers.get(name, [])
+        turns = [node for node in nodes if node.op_type == "Transpose" and len(readers.get(node.output[0], ())) == 1]
+        others = [node for node in nodes if node not in turns]
+        if not turns and len(others) == 1 and _multiplies(others[0], name):
+            found[name] = Product(others[0], name)
+        elif len(turns) == 1 and all(_looks_up(node, name) for node in others):
+            (node,) = readers[turns[0].output[0]]
+            if _multiplies(node, turns[0].output[0]):
+                found[name] = Product(node, name, turns[0])
+    places = {node.output[0]: place for place, node in enumerate(model.graph.node)}
+    return dict(sorted(found.items(), key=lambda item: places[item[1].node.output[0]]))
+
+
+def weight_products(model: ModelProto) -> dict[str, str]:
+    """Name of the weight -> name of the activation, of `find_products`."""
+    return {name: product.activation for name, product in find_products(model).items()}
+
+
+def _matrices(model: ModelProto) -> list[str]:
+    return [
         tensor.name
         for tensor in model.graph.initializer
         if tensor.data_type == TensorProto.FLOAT and len(tensor.dims) == 2
-    }
-    readers: dict[str, list[NodeProto]] = {}
+    ]
+
+
+def _readers(model: ModelProto) -> dict[str, list[NodeProto]]:
+    """Name of a value -> the nodes that read it; an output of the graph counts as a reader."""
+    found: dict[str, list[NodeProto]] = {}
     for node in model.graph.node:
         for name in node.input:
-            if name in weights:
-                readers.setdefault(name, []).append(node)
-    return {
-        name: nodes[0].input[0]
-        for name, nodes in readers.items()
-        if len(nodes) == 1 and nodes[0].op_type == "MatMul" and nodes[0].input[1] == name
-    }
+            found.setdefault(name, []).append(node)
+    for value in model.graph.output:
+        found.setdefault(value.name, []).append(NodeProto())
+    return found
+
+
+def _multiplies(node: NodeProto, name: str) -> bool:
+    return node.op_type == "MatMul" and node.input[1] == name
+
+
+def _looks_up(node: NodeProto, name: str) -> bool:
+    axis = next((each.i for each in node.attribute if each.name == "axis"), 0)
+    return node.op_type == "Gather" and node.input[0] == name and axis == 0
 
 
 def tables(model: ModelProto) -> list[str]:
     """Constant tables [V, H] that are only looked up in."""
-    found = []
-    for tensor in model.graph.initializer:
-        readers = [node for node in model.graph.node if tensor.name in node.input]
-        is_table = tensor.data_type == TensorProto.FLOAT and len(tensor.dims) == 2
-        if is_table and np.prod(tensor.dims) >= _SMALL_TABLE and readers:
-            axes = [next((each.i for each in node.attribute if each.name == "axis"), 0) for node in readers]
-            lookups = all(node.op_type == "Gather" and node.input[0] == tensor.name for node in readers)
-            if lookups and not any(axes):
-                found.append(tensor.name)
-    return found
+    readers = _readers(model)
+    sizes = {tensor.name: int(np.prod(tensor.dims)) for tensor in model.graph.initializer}
+    return [
+        name
+        for name in _matrices(model)
+        if sizes[name] >= _SMALL_TABLE and name in readers and all(_looks_up(node, name) for node in readers[name])
+    ]
 
 
 def quantize(
@@ -85,24 +142,23 @@ def quantize(
     result = ModelProto()
     result.CopyFrom(model)
     graph = result.graph
-    products = {weight: activation for weight, activation in weight_products(model).items() if weight in names}
-    chosen_tables = [name for name in tables(model) if name in names]
-    values = {
-        each.name: each for each in model.graph.initializer if each.name in products or each.name in chosen_tables
-    }
+    chosen = [product for name, product in find_products(model).items() if name in names]
+    products = {product.node.output[0]: product for product in chosen}
+    looked_up = {name for name in tables(model) if name in names} | {each.weight for each in chosen}
+    values = {each.name: each for each in model.graph.initializer if each.name in looked_up}
     writer = _Writer(values, ranges, pairs)
     biases = _biases(graph) if ranges is not None and not pairs else {}
     nodes: list[NodeProto] = []
-    skipped: set[str] = set()
+    skipped = {each.transposition.output[0] for each in chosen if each.transposition is not None}
     for node in graph.node:
         if node.output[0] in skipped:
             continue
-        if node.op_type == "MatMul" and node.input[1] in products:
+        if node.output[0] in products:
             bias = biases.get(node.output[0])
             if bias is not None:
                 skipped.add(bias.output[0])
-            nodes += writer.product(node, bias)
-        elif node.op_type == "Gather" and node.input[0] in chosen_tables:
+            nodes += writer.product(products[node.output[0]], bias)
+        elif node.op_type == "Gather" and node.input[0] in looked_up:
             nodes += writer.lookup(node)
         else:
             nodes.append(node)
@@ -110,7 +166,7 @@ def quantize(
     graph.node.extend(nodes)
     graph.initializer.extend(writer.initializers)
     if ranges is not None and not pairs:
-        result.opset_import.append(helper.make_opsetid(_CONTRIB, 1))
+        result.opset_import.append(helper.make_opsetid(CONTRIB, 1))
     drop_unused_initializers(result)
     onnx.checker.check_model(result)
     return result
@@ -158,8 +214,8 @@ class _Writer:
             self._constant(f"{name}_scale", scale)
         return f"{name}_int8", f"{name}_scale"
 
-    def product(self, node: NodeProto, bias: NodeProto | None) -> list[NodeProto]:
-        activation = node.input[0]
+    def product(self, product: Product, bias: NodeProto | None) -> list[NodeProto]:
+        activation = product.activation
         if self._ranges is None:
             quantized = [f"{activation}_{part}" for part in ("uint8", "step", "zero")]
             quantize = helper.make_node("DynamicQuantizeLinear", [activation], quantized)
@@ -171,10 +227,15 @@ class _Writer:
             self._done.add(quantized[0])
             nodes.append(quantize)
         if self._pairs:
-            return nodes + self._rounded(node, *quantized)
+            return nodes + self._rounded(product, *quantized)
+        bytes_, scale = self._weight(product.weight, axis=0 if product.transposition else 1)
+        if product.transposition:
+            columns = f"{product.weight}_columns"
+            nodes.append(helper.make_node("Transpose", [bytes_], [columns], perm=[1, 0]))
+            bytes_ = columns
         if self._ranges is None:
-            return nodes + self._integer(node, *quantized)
-        return [*nodes, self._fused(node, bias, *quantized)]
+            return nodes + self._integer(product, bytes_, scale, *quantized)
+        return [*nodes, self._fused(product, bias, bytes_, scale, *quantized)]
 
     def _parameters(self, activation: str) -> list[str]:
         """Step and zero point of a range."""
@@ -188,40 +249,45 @@ class _Writer:
             self._constant(f"{activation}_zero", np.array(zero, np.uint8)),
         ]
 
-    def _integer(self, node: NodeProto, integers: str, step: str, zero: str) -> list[NodeProto]:
-        weight, name = node.input[1], node.output[0]
-        bytes_, scale = self._weight(weight, axis=1)
+    def _integer(
+        self, product: Product, bytes_: str, scale: str, integers: str, step: str, zero: str
+    ) -> list[NodeProto]:
+        name = product.node.output[0]
         inputs = [integers, bytes_, zero, self._constant("int8_zero", np.array(0, np.int8))]
         return [
-            helper.make_node("MatMulInteger", inputs, [f"{name}_int32"], name=f"{weight}_product"),
+            helper.make_node("MatMulInteger", inputs, [f"{name}_int32"], name=f"{product.weight}_product"),
             helper.make_node("Cast", [f"{name}_int32"], [f"{name}_sum"], to=TensorProto.FLOAT),
             helper.make_node("Mul", [step, scale], [f"{name}_scale"]),
             helper.make_node("Mul", [f"{name}_sum", f"{name}_scale"], [name]),
         ]
 
-    def _fused(self, node: NodeProto, bias: NodeProto | None, integers: str, step: str, zero: str) -> NodeProto:
-        bytes_, scale = self._weight(node.input[1], axis=1)
+    def _fused(
+        self, product: Product, bias: NodeProto | None, bytes_: str, scale: str, integers: str, step: str, zero: str
+    ) -> NodeProto:
         inputs = [integers, bytes_, step, scale, zero, self._constant("int8_zero", np.array(0, np.int8))]
-        output = node.output[0]
+        output = product.node.output[0]
         if bias is not None:
             inputs.append(bias.input[1])
             output = bias.output[0]
-        name = f"{node.input[1]}_product"
-        return helper.make_node("MatMulIntegerToFloat", inputs, [output], name=name, domain=_CONTRIB)
+        name = f"{product.weight}_product"
+        return helper.make_node("MatMulIntegerToFloat", inputs, [output], name=name, domain=CONTRIB)
 
-    def _rounded(self, node: NodeProto, integers: str, step: str, zero: str) -> list[NodeProto]:
-        (activation, weight), name = node.input, node.output[0]
-        bytes_, scale = self._weight(weight, axis=1)
-        zeros = self._constant(f"{weight}_zero", np.zeros(self._values[weight].dims[1], np.int8))
+    def _rounded(self, product: Product, integers: str, step: str, zero: str) -> list[NodeProto]:
+        activation, weight, turn = product.activation, product.weight, product.transposition
+        axis = 0 if turn else 1
+        bytes_, scale = self._weight(weight, axis)
+        zeros = self._constant(f"{weight}_zero", np.zeros(self._values[weight].dims[axis], np.int8))
+        factor = f"{weight}_float"
         nodes = []
         if f"{activation}_rounded" not in self._done:
             self._done.add(f"{activation}_rounded")
             nodes.append(helper.make_node("DequantizeLinear", [integers, step, zero], [f"{activation}_rounded"]))
-        return [
-            *nodes,
-            helper.make_node("DequantizeLinear", [bytes_, scale, zeros], [f"{weight}_float"], axis=1),
-            helper.make_node("MatMul", [f"{activation}_rounded", f"{weight}_float"], [name], name=f"{weight}_product"),
-        ]
+        nodes.append(helper.make_node("DequantizeLinear", [bytes_, scale, zeros], [factor], axis=axis))
+        if turn:
+            factor = f"{weight}_columns"
+            nodes.append(helper.make_node("Transpose", [f"{weight}_float"], [factor], perm=[1, 0]))
+        inputs, outputs = [f"{activation}_rounded", factor], [product.node.output[0]]
+        return [*nodes, helper.make_node("MatMul", inputs, outputs, name=f"{weight}_product")]
 
     def lookup(self, node: NodeProto) -> list[NodeProto]:
         table, ids = node.input
@@ -241,12 +307,4 @@ class _Writer:
 
 def count_integer_products(path: Path) -> int:
     """Integer matrix products in the graph that ONNX Runtime really runs, after its own rewriting."""
-    import onnxruntime
-
-    with tempfile.TemporaryDirectory() as scratch:
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        options.optimized_model_filepath = str(Path(scratch) / "model.onnx")
-        onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        rewritten = onnx.load(options.optimized_model_filepath)
-    return sum(node.op_type in INTEGER_PRODUCTS for node in rewritten.graph.node)
+    return sum(node.op_type in INTEGER_PRODUCTS for node in rewritten(path).graph.node)

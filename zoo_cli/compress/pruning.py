@@ -5,9 +5,12 @@ fast the loss changes with it (Michel et al., 2019, https://arxiv.org/abs/1905.1
 first-order change of the loss without its weights. Both are summed over examples whose gradients are normalised one by
 one: otherwise a single example with a large loss decides alone.
 
-What stays is cut out of the weights, and the result is an ordinary, smaller model. PaddleSlim's one-shot network (OFA)
-and its pruners fail on PaddlePaddle 3.3, hence this code. Unlike there, each width is cut out before it is trained, so
-that it shares no weights with a wider one.
+What stays is cut out of the weights, and the result is an ordinary, smaller model. PaddleSlim 2.6, which PaddleNLP
+used, fails on PaddlePaddle 3.3, hence this code: the layers of its one-shot network (OFA) call Embedding and LayerNorm
+with arguments and results that these no longer have; its L1-norm and FPGM pruners look for a mode switch that is gone,
+and leave the process in static mode when they fail; its unstructured ones multiply float by boolean tensors. Unlike in
+OFA each width is cut out before it is trained, so that it shares no weights with a wider one. Single weights are not
+pruned: no back end here is faster with zeros in its matrices.
 """
 
 from __future__ import annotations
@@ -100,13 +103,15 @@ def _of_example(layer: EncoderLayer) -> tuple[np.ndarray, np.ndarray, float]:
     return heads, neurons, float(sum((gradient**2).sum() for gradient in gradients))
 
 
-def choose(found: Sequence[Importance], width: float, layers: int | None = None) -> list[Kept]:
+def choose(found: Sequence[Importance], width: float, layers: int | None = None, uneven: bool = False) -> list[Kept]:
     """The most important heads and neurons of each layer that stays.
 
     Args:
         found: the importance in each layer.
         width: share of heads and neurons that is kept, at least one of each.
         layers: number of layers that is kept, evenly spread and the last among them; None keeps all.
+        uneven: keep that share of all layers together instead of each. Importance is then divided by its norm in the
+            layer, as layers differ in scale (Michel et al.).
 
     Raises:
         UsageError: there are not so many layers (`no-layer`).
@@ -116,12 +121,27 @@ def choose(found: Sequence[Importance], width: float, layers: int | None = None)
     if count > total:
         raise UsageError("no-layer", "{count} layers cannot be kept, there are {total}", count=count, total=total)
     numbers = [round((index + 1) * total / count) - 1 for index in range(count)]
-    return [Kept(number, _best(found[number].heads, width), _best(found[number].neurons, width)) for number in numbers]
+    choice = _best_of_all if uneven else _best_of_each
+    heads = choice([found[number].heads for number in numbers], width)
+    neurons = choice([found[number].neurons for number in numbers], width)
+    return [Kept(*kept) for kept in zip(numbers, heads, neurons, strict=True)]
 
 
-def _best(values: np.ndarray, width: float) -> np.ndarray:
-    count = max(1, int(len(values) * width + 1e-9))
-    return np.sort(np.argsort(-values, kind="stable")[:count])
+def _best_of_each(values: Sequence[np.ndarray], width: float) -> list[np.ndarray]:
+    """Numbers of the best in each layer, the same share of each."""
+    return [np.sort(np.argsort(-layer, kind="stable")[: max(1, int(len(layer) * width + 1e-9))]) for layer in values]
+
+
+def _best_of_all(values: Sequence[np.ndarray], width: float) -> list[np.ndarray]:
+    """Numbers of the best in each layer, as many as are among the best of all; the best one of a layer is always."""
+    scaled = [layer / (float(np.linalg.norm(layer)) or 1.0) for layer in values]
+    for layer in scaled:
+        layer[layer.argmax()] = np.inf
+    joined = np.concatenate(scaled)
+    count = max(len(scaled), int(len(joined) * width + 1e-9))
+    kept = np.zeros(len(joined), bool)
+    kept[np.argsort(-joined, kind="stable")[:count]] = True
+    return [np.flatnonzero(part) for part in np.split(kept, np.cumsum([len(layer) for layer in scaled])[:-1])]
 
 
 def cut(model: Model, kept: Sequence[Kept]) -> Model:

@@ -3,9 +3,11 @@
 bundle/
     config.json, tokenizer files, task.json, recipe.yaml, metrics.json     as training wrote them
     onnx/int8/model.onnx, or openvino/int8/model.{xml,bin}
+    decoder.json                of models that write texts
     golden_requests.jsonl       requests with the integer graph's answers
     receipt.json, RECEIPT.md    every candidate, scores before and after, size, speed
     MANIFEST.json
+qat/                            where weights get used to being rounded: the run of that training, `best/` is its model
 """
 
 from __future__ import annotations
@@ -17,40 +19,42 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from zoo_cli import __version__
 from zoo_cli.base.errors import DataError, GateError, Location, UsageError
 from zoo_cli.base.files import atomic_folder, write_json, write_manifest, write_text
-from zoo_cli.compress import calibration, gates
-from zoo_cli.compress.routes import PRECISION, ROUTES
-from zoo_cli.compress.scoring import DevelopmentSet, speed_up
-from zoo_cli.compress.search import Candidate, Search
+from zoo_cli.compress import gates, qat
+from zoo_cli.compress.receipt import make_receipt, receipt_page
+from zoo_cli.compress.routes import route_class
+from zoo_cli.compress.scoring import DevelopmentSet, interval, speed_up
+from zoo_cli.compress.search import Search
+from zoo_cli.compress.workloads import workload
+from zoo_cli.engine.folders import NEW
 from zoo_cli.engine.setup import load_folder, read_parts
-from zoo_cli.export.bundle import NEW, carry, export, refuse_existing, settle
-from zoo_cli.export.receipt import provenance, provenance_lines, table, verdict
+from zoo_cli.export.bundle import carry, export, refuse_existing, settle
+from zoo_cli.export.card import write_card
+from zoo_cli.export.receipt import provenance
 from zoo_cli.recipe.loading import LoadedRecipe
 from zoo_cli.recipe.schema import QuantizeSection
-from zoo_cli.registry import resolve
 from zoo_cli.registry import task as task_spec
-from zoo_cli.runtime.backends import BACKENDS, graphs
-from zoo_cli.runtime.golden import RECEIPT, RECEIPT_PAGE, write_golden
+from zoo_cli.runtime.backends import BACKENDS, Backend, graphs
+from zoo_cli.runtime.decoder import DECODER
+from zoo_cli.runtime.golden import RECEIPT, RECEIPT_PAGE, differing, read_golden, write_golden
 from zoo_cli.runtime.loading import Bundle, open_bundle
-from zoo_cli.runtime.pipeline import Pipeline, Runner
-from zoo_cli.tasks.base import Feature, Task
-from zoo_cli.tasks.generative import GenerativeTask
+from zoo_cli.tasks.base import Task
 
 _FLOAT_WEIGHTS = "model.safetensors"
-_ALONE = 16
-"""Texts whose time is measured one by one."""
 
 
-def quantize_recipe(loaded: LoadedRecipe, source: Path, folder: Path, force: bool = False) -> dict[str, Any]:
+def quantize_recipe(
+    loaded: LoadedRecipe, source: Path, folder: Path, force: bool = False, resume: bool = False
+) -> dict[str, Any]:
     """Quantise a model as its recipe describes it, and measure what became of it.
 
     Args:
         loaded: the recipe.
         source: model folder, or a bundle with the float graph.
         folder: run folder; gets `bundle/`, or `rejected/` where a gate fails.
-        force: replace a bundle that is there.
+        force: replace what is there.
+        resume: go on with an unfinished training.
 
     Returns:
         The receipt, with the path of the bundle.
@@ -59,11 +63,10 @@ def quantize_recipe(loaded: LoadedRecipe, source: Path, folder: Path, force: boo
         GateError: a limit of the recipe's `gates` section is broken (`quantize-gate`); the bundle is in `rejected/`.
         PlatformError: a library is missing, or the quantiser did not do its work (`no-integers`).
         DataError: there are no development examples, or none to calibrate with.
-        UsageError: there is a bundle already, or the model generates texts.
+        UsageError: there is a bundle already.
+        ZooError: see `zoo_cli.compress.qat.train`.
     """
     refuse_existing(folder, force)
-    if issubclass(resolve(task_spec(loaded.task_name).implementation), GenerativeTask):
-        raise UsageError("generates-texts", "models that generate texts cannot be quantised yet")
     recipe = loaded.recipe
     options = recipe.quantize or QuantizeSection()
     parts = read_parts(recipe.data, recipe.train.seed, ("train", "dev"))
@@ -72,42 +75,52 @@ def quantize_recipe(loaded: LoadedRecipe, source: Path, folder: Path, force: boo
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".quantize-") as name:
         scratch = Path(name)
-        before = open_bundle(_float_bundle(loaded, source, options, parts["dev"], scratch), options.backend, "fp32")
-        task = before.task
-        features = calibration.choose_features(
-            task,
-            before.runner(),
-            parts.get("train") or parts["dev"],
-            options.calibration_examples,
-            recipe.train.seed,
-        )
-        inputs = calibration.batches(task, features)
+        before = _float_bundle(loaded, source, options, parts["dev"], scratch / "before")
+        trained, learned = before, None
+        if options.method == "qat":
+            best_folder = qat.train(loaded, options.qat, source, folder / qat.RUN, parts, resume, force)
+            trained = _float_bundle(loaded, best_folder, options, parts["dev"], scratch / "trained")
+            learned = qat.ranges_of_graph(best_folder, trained.folder / "onnx" / "fp32" / "model.onnx")
+        work = workload(trained)
+        examples = parts.get("train") or parts["dev"]
+        sample = work.sample(trained.backend, examples, options.calibration_examples, recipe.train.seed)
+        develop, metric = DevelopmentSet(work, parts["dev"]), _metric(loaded)
         search = Search(
-            ROUTES[options.backend](before.folder, options, inputs),
-            DevelopmentSet(task, parts["dev"]),
-            inputs,
-            before.backend,
+            route_class(options)(trained.folder, options, sample.inputs, learned),
+            develop,
+            sample.inputs,
+            trained.backend,
             _weights_size(before),
-            _metric(loaded),
+            metric,
+            develop.scores(before.backend),
             scratch,
         )
         best, place = search.run(recipe.gates.metric_drop)
-        after = BACKENDS[options.backend](place, PRECISION)
-        alone = [task.stack([feature]) for feature in features[:: max(1, len(features) // _ALONE)]]
-        speed = speed_up(before.backend, after, alone, inputs)
+        after = BACKENDS[options.backend](place, search.route.precision)
+        speed = speed_up(before.backend, after, sample.alone, sample.inputs)
         ratio = best.size / search.float_size
         failures = gates.breaches(
             recipe.gates, search.metric, search.metric_before, best.metric, ratio, speed["speed_up"]
         )
-        about = provenance(loaded, source)
-        receipt = _receipt(options, source, before, search, best, features, speed, failures) | about
-        requests = _requests(loaded, task, parts["dev"])
+        measured = {
+            "speed": speed,
+            "intervals": _intervals(develop, metric, before.backend, after),
+            "failures": failures,
+            **provenance(loaded, source),
+        }
+        receipt = make_receipt(options, source, before, search, best, sample, measured)
+        requests = _requests(loaded, work.task, parts["dev"])
         with atomic_folder(folder / NEW) as partial:
-            carry(before.folder, partial, without={_FLOAT_WEIGHTS})
+            carry(trained.folder, partial, without={_FLOAT_WEIGHTS, qat.RANGES})
+            if (trained.folder / DECODER).is_file():
+                shutil.copyfile(trained.folder / DECODER, partial / DECODER)
             shutil.copytree(place / options.backend, partial / options.backend)
-            receipt["golden_requests"] = write_golden(partial, Pipeline(task, Runner.of_backend(task, after)), requests)
+            receipt["golden_requests"] = write_golden(partial, work.pipeline(after), requests)
+            wrong = differing(work.pipeline(before.backend), read_golden(partial), options.tolerance)
+            receipt["golden_differences"] = len(wrong)
             write_json(partial / RECEIPT, receipt)
             write_text(partial / RECEIPT_PAGE, receipt_page(receipt))
+            write_card(partial, receipt)
             write_manifest(partial)
     bundle = settle(folder, bool(failures))
     if failures:
@@ -121,6 +134,12 @@ def quantize_recipe(loaded: LoadedRecipe, source: Path, folder: Path, force: boo
     return {"bundle": str(bundle), **receipt}
 
 
+def _intervals(develop: DevelopmentSet, metric: str, before: Backend, after: Backend) -> dict[str, list[float]]:
+    """95 % confidence intervals of the score and of its change."""
+    old, new = (develop.resampled(backend, metric) for backend in (before, after))
+    return {"before": interval(old), "after": interval(new), "difference": interval(new - old)}
+
+
 def _metric(loaded: LoadedRecipe) -> str:
     """The score that chose the model, unless that was the loss."""
     own = loaded.recipe.train.metric
@@ -129,12 +148,12 @@ def _metric(loaded: LoadedRecipe) -> str:
 
 def _float_bundle(
     loaded: LoadedRecipe, source: Path, options: QuantizeSection, examples: Sequence[Any], scratch: Path
-) -> Path:
-    """A bundle with the proven float graphs that are needed: the source itself, or one exported from it."""
+) -> Bundle:
+    """The opened bundle with the proven float graphs that are needed: the source itself, or one exported from it."""
     known = graphs(source)
     needed = ["onnx"] if options.backend == "onnx" else ["onnx", options.backend]
     if all((backend, "fp32") in known for backend in needed):
-        return source
+        return open_bundle(source, options.backend, "fp32")
     if known and not (source / _FLOAT_WEIGHTS).is_file():
         raise UsageError(
             "already-quantized",
@@ -144,7 +163,8 @@ def _float_bundle(
         )
     requests = _requests(loaded, load_folder(source).task, examples)
     section = loaded.recipe.export.model_copy(update={"backends": needed})
-    return Path(export(source, scratch, section, requests)["bundle"])
+    exported = Path(export(source, scratch, section, requests)["bundle"])
+    return open_bundle(exported, options.backend, "fp32")
 
 
 def _requests(loaded: LoadedRecipe, task: Task[Any], examples: Sequence[Any]) -> list[dict[str, Any]]:
@@ -155,84 +175,3 @@ def _requests(loaded: LoadedRecipe, task: Task[Any], examples: Sequence[Any]) ->
 def _weights_size(bundle: Bundle) -> int:
     name = {"onnx": "model.onnx", "openvino": "model.bin"}[bundle.engine]
     return (bundle.folder / bundle.engine / bundle.precision / name).stat().st_size
-
-
-def _receipt(
-    options: QuantizeSection,
-    source: Path,
-    before: Bundle,
-    search: Search,
-    best: Candidate,
-    features: Sequence[Feature],
-    speed: dict[str, Any],
-    failures: list[str],
-) -> dict[str, Any]:
-    lengths = [feature["input_ids"].shape[-1] for feature in features]
-    return {
-        "format": 1,
-        "zoo": __version__,
-        "source": str(source),
-        "task": before.task.name,
-        "backend": options.backend,
-        "precision": PRECISION,
-        "method": options.method,
-        "tolerance": options.tolerance,
-        "metric": search.metric,
-        "before": search.before,
-        "after": best.scores,
-        "chosen": best.as_dict(),
-        "candidates": [candidate.as_dict() for candidate in search.tried],
-        "sensitivity": search.sensitivity,
-        "calibration": {
-            "examples": len(features),
-            "lengths": [min(lengths), max(lengths)],
-            "sha256": calibration.digest(features),
-        },
-        "bytes_before": search.float_size,
-        "bytes_after": best.size,
-        "speed": speed,
-        "failures": failures,
-    }
-
-
-def receipt_page(receipt: dict[str, Any]) -> str:
-    """The receipt as Markdown, with the command for each figure."""
-    chosen, speed = receipt["chosen"], receipt["speed"]
-    scores = [
-        (f"{name} on the development set", f"{old:.4f}", f"{receipt['after'][name]:.4f}")
-        for name, old in receipt["before"].items()
-        if isinstance(old, float)
-    ]
-    times = [
-        (f"processor ms a text, {way}", f"{speed[way]['before_ms']:.2f}", f"{speed[way]['after_ms']:.2f}")
-        for way in ("alone", "batches")
-    ]
-    figures = [
-        *scores,
-        ("megabytes", f"{receipt['bytes_before'] / 1e6:.2f}", f"{receipt['bytes_after'] / 1e6:.2f}"),
-        *times,
-        ("matrix products with integers", 0, chosen["integer_products"]),
-    ]
-    candidates = [
-        (each["calibration"], len(each["kept_in_float"]), f"{each['metric']:.4f}", f"{each['relative_error']:.4f}")
-        for each in receipt["candidates"]
-    ]
-    lines = [
-        f"# {receipt['task']} in {receipt['precision']} for {receipt['backend']}",
-        "",
-        f"Quantised by zoo {receipt['zoo']}, ranges {receipt['method']} ({chosen['calibration']}).",
-        "",
-        *verdict(receipt),
-        *table(["", "before", "after"], figures),
-        f"By `zoo quantize --from MODEL quantize.backend={receipt['backend']} quantize.method={receipt['method']}`;"
-        " speed again by `zoo bench`, answers by `zoo verify`.",
-        "",
-        "## Candidates",
-        "",
-        *table(["calibration", "layers in float", receipt["metric"], "relative error"], candidates),
-    ]
-    if chosen["kept_in_float"]:
-        lines += ["Back in float, the most sensitive first:", ""]
-        lines += [f"- `{name}` (error {receipt['sensitivity'][name]:.4f})" for name in chosen["kept_in_float"]]
-        lines.append("")
-    return "\n".join([*lines, *provenance_lines(receipt)])

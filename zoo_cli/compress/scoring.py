@@ -4,45 +4,93 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from zoo_cli.compress.calibration import Arrays
+from zoo_cli.compress.workloads import Workload
 from zoo_cli.runtime.backends import Backend
-from zoo_cli.runtime.pipeline import Runner
-from zoo_cli.tasks.base import Task, answer_all
+from zoo_cli.tasks.base import Feature, Outputs, Task, answer_all
+from zoo_cli.tasks.features import IGNORE_INDEX
 
 _WINDOW = 1024
 """Examples whose outputs are held at the same time."""
 _NOTHING = 1e9
 """Numbers beyond this stand for what a text does not have, such as UTC's -1e12 for a missing choice."""
 _ROUNDS = 7
+_RESAMPLED = (100, 1000)
+_MOST_COUNTED = 100_000
+"""Resampled sets, at least and at most: as many as can be counted with so many examples in all."""
 
 
 class DevelopmentSet:
     """Gold examples, encoded once.
 
     Args:
-        task: encodes them and counts scores.
+        work: what graphs are asked.
         examples: the development examples.
     """
 
-    def __init__(self, task: Task[Any], examples: Iterable[Any]) -> None:
-        self._task = task
-        self._examples = [(each, task.encode(each, training=False)) for each in task.adapt(examples, training=False)]
+    def __init__(self, work: Workload, examples: Iterable[Any]) -> None:
+        self._work, self._task = work, work.task
+        adapted = self._task.adapt(examples, training=False)
+        self._examples = [(each, self._task.encode(each, training=False)) for each in adapted]
 
     def scores(self, backend: Backend) -> dict[str, Any]:
-        """The task's scores of a graph."""
-        run, metrics = Runner.of_backend(self._task, backend), self._task.metrics()
-        size = min(_WINDOW, self._task.most_at_once)
+        """The task's scores of a graph, and ``loss`` where the graph gives that of each label."""
+        tally = _Tally(self._task)
+        for each in self._answered(backend):
+            tally.add(*each)
+        return tally.result()
+
+    def resampled(self, backend: Backend, metric: str) -> np.ndarray:
+        """A score on sets of examples drawn with replacement (Poisson bootstrap, Chamandy et al., 2012): float64 [n].
+
+        The draws are the same for every graph, so that differences can be taken one by one.
+        """
+        count = int(np.clip(_MOST_COUNTED // max(1, len(self._examples)), *_RESAMPLED))
+        tallies = [_Tally(self._task) for _ in range(count)]
+        generator = np.random.default_rng(0)
+        for each in self._answered(backend):
+            for tally, times in zip(tallies, generator.poisson(1.0, count), strict=True):
+                for _ in range(times):
+                    tally.add(*each)
+        return np.array([tally.result()[metric] for tally in tallies], np.float64)
+
+    def _answered(self, backend: Backend) -> Iterator[tuple[Any, list[Feature], list[Outputs]]]:
+        """Each example with its features and what the graph says of them."""
+        run, size = self._work.runner(backend), min(_WINDOW, self._task.most_at_once)
         for start in range(0, len(self._examples), size):
             window = self._examples[start : start + size]
             answers = answer_all([self._task.read(own) for _, own in window], run)
             for (example, own), outputs in zip(window, answers, strict=True):
-                metrics.add(example, own, outputs)
-        return metrics.result()
+                yield example, own, outputs
+
+
+class _Tally:
+    """Scores and, where there are losses of labels, their mean."""
+
+    def __init__(self, task: Task[Any]) -> None:
+        self._metrics = task.metrics()
+        self._loss, self._labels = 0.0, 0
+
+    def add(self, example: Any, features: list[Feature], outputs: list[Outputs]) -> None:
+        self._metrics.add(example, features, outputs)
+        for feature, output in zip(features, outputs, strict=False):  # a text that is written has no labels
+            if "label_losses" in output:
+                self._loss += float(output["label_losses"].sum(dtype=np.float64))
+                self._labels += int((feature["labels"] != IGNORE_INDEX).sum())
+
+    def result(self) -> dict[str, Any]:
+        loss = {"loss": self._loss / self._labels} if self._labels else {}
+        return {**loss, **self._metrics.result()}
+
+
+def interval(values: np.ndarray) -> list[float]:
+    """The middle 95 % of resampled values."""
+    return [float(end) for end in np.percentile(values, [2.5, 97.5])]
 
 
 def outputs_of(backend: Backend, inputs: Sequence[Arrays]) -> np.ndarray:

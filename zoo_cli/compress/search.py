@@ -11,7 +11,8 @@ from typing import Any
 
 from zoo_cli.base.errors import Location, PlatformError
 from zoo_cli.compress.calibration import Arrays
-from zoo_cli.compress.routes import PRECISION, OnnxRoute
+from zoo_cli.compress.gates import lost
+from zoo_cli.compress.routes import OnnxRoute
 from zoo_cli.compress.scoring import DevelopmentSet, outputs_of, relative_error
 from zoo_cli.runtime.backends import BACKENDS, Backend
 
@@ -59,9 +60,10 @@ class Search:
         route: writes graphs.
         develop: scores them.
         inputs: batches that the error is measured on.
-        float_backend: the graph before.
-        float_size: bytes of its weights.
+        float_backend: the graph that is quantised.
+        float_size: bytes of the weights before.
         metric: name of the main score.
+        before: all scores before.
         scratch: folder for graphs.
     """
 
@@ -71,48 +73,55 @@ class Search:
     float_backend: Backend
     float_size: int
     metric: str
+    before: dict[str, Any]
     scratch: Path
     tried: list[Candidate] = field(default_factory=list)
     sensitivity: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.before = self.develop.scores(self.float_backend)
         self._expected = outputs_of(self.float_backend, self.inputs)
 
     @property
     def metric_before(self) -> float:
-        """Main score of the float graph."""
+        """Main score before."""
         return float(self.before[self.metric])
 
     def run(self, drop: float) -> tuple[Candidate, Path]:
-        """The best candidate and the folder that holds its graph.
+        """Find the best candidate; its graph is in the folder beside it.
 
         Args:
             drop: how much of the metric may be lost; where more is lost, the layer whose rounding changes the outputs
                 most returns to float, then the next, until the metric holds or none is left.
 
+        Returns:
+            The candidate, which may still lose more.
+
         Raises:
             PlatformError: a graph computes with fewer integers than it should, or is not smaller (`no-integers`).
         """
         results = [self._measure(name, (), self._folder(name)) for name in self.route.candidates()]
-        best = max(results, key=lambda each: (each.metric, -each.error))
+        best = min(results, key=lambda each: (lost(self.metric, self.metric_before, each.metric), each.error))
         place = self._folder(best.calibration)
-        if self._holds(best, drop):
+        if self._holds(best.metric, drop):
+            return best, place
+        # What training with rounding has changed does not come back with float layers.
+        attainable = float(self.develop.scores(self.float_backend)[self.metric])
+        if not self._holds(attainable, drop):
             return best, place
         logger.warning(
-            "%s falls from %.4f to %.4f: layers return to float", self.metric, self.metric_before, best.metric
+            "%s goes from %.4f to %.4f: layers return to float", self.metric, self.metric_before, best.metric
         )
         units = self._by_sensitivity(best.calibration)
         place = self._folder("kept")
         for count in range(1, len(units)):
             best = self._measure(best.calibration, units[:count], place)
-            if self._holds(best, drop):
+            if self._holds(best.metric, drop):
                 break
         return best, place
 
-    def _holds(self, candidate: Candidate, drop: float) -> bool:
+    def _holds(self, score: float, drop: float) -> bool:
         # Scores are ratios of counts, so a difference of exactly `drop` must not fail by rounding.
-        return self.metric_before - candidate.metric <= drop + 1e-9
+        return lost(self.metric, self.metric_before, score) <= drop + 1e-9
 
     def _folder(self, name: str) -> Path:
         return self.scratch / name
@@ -133,7 +142,7 @@ class Search:
                 size=size,
                 before=self.float_size,
             )
-        backend = BACKENDS[self.route.backend](folder, PRECISION)
+        backend = BACKENDS[self.route.backend](folder, self.route.precision)
         scores = self.develop.scores(backend)
         error = relative_error(outputs_of(backend, self.inputs), self._expected)
         found = Candidate(calibration, tuple(kept), products, size, float(scores[self.metric]), scores, error)
@@ -147,6 +156,6 @@ class Search:
         folder = self._folder("alone")
         for unit in units:
             self.route.build(calibration, [name for name in units if name != unit], folder)
-            found = outputs_of(BACKENDS[self.route.backend](folder, PRECISION), self.inputs)
+            found = outputs_of(BACKENDS[self.route.backend](folder, self.route.precision), self.inputs)
             self.sensitivity[unit] = relative_error(found, self._expected)
         return sorted(units, key=lambda unit: -self.sensitivity[unit])

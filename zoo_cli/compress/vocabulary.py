@@ -14,6 +14,7 @@ from zoo_cli import models
 from zoo_cli.base.errors import UsageError
 from zoo_cli.models.base import Model
 from zoo_cli.tokenizers.base import Tokenizer
+from zoo_cli.tokenizers.ernie_m import ErnieMTokenizer
 from zoo_cli.tokenizers.wordpiece import WordPieceTokenizer
 
 
@@ -28,16 +29,11 @@ def frequent_tokens(tokenizer: Tokenizer, texts: Iterable[np.ndarray], size: int
         size: number of tokens that are kept.
 
     Raises:
-        UsageError: the tokenizer is no WordPiece tokenizer, or the vocabulary is not larger than `size`
-            (`vocabulary-size`).
+        UsageError: the tokenizer is of another kind than WordPiece or ERNIE-M's (`not-prunable`), or the vocabulary is
+            not larger than `size` (`vocabulary-size`).
     """
-    if not isinstance(tokenizer, WordPieceTokenizer):
-        raise UsageError(
-            "not-prunable",
-            "the vocabulary of {name} cannot be pruned",
-            fix="remove prune.vocabulary; WordPiece vocabularies can be pruned",
-            name=type(tokenizer).__name__,
-        )
+    if not isinstance(tokenizer, WordPieceTokenizer | ErnieMTokenizer):
+        raise _not_prunable(tokenizer)
     counts = np.full(len(tokenizer), -1, np.int64)  # ids may have gaps
     counts[[*tokenizer.vocab.values(), *tokenizer.added_tokens.values()]] = 0
     for ids in texts:
@@ -53,6 +49,26 @@ def frequent_tokens(tokenizer: Tokenizer, texts: Iterable[np.ndarray], size: int
             size=size,
         )
     return np.sort(np.argsort(-counts, kind="stable")[:size])
+
+
+def subset(tokenizer: Tokenizer, tokens: np.ndarray) -> Tokenizer:
+    """A tokenizer that has only these tokens, numbered anew; see its own `subset`.
+
+    Raises:
+        UsageError: the tokenizer is of another kind than WordPiece or ERNIE-M's (`not-prunable`).
+    """
+    if not isinstance(tokenizer, WordPieceTokenizer | ErnieMTokenizer):
+        raise _not_prunable(tokenizer)
+    return tokenizer.subset(tokens.tolist())
+
+
+def _not_prunable(tokenizer: Tokenizer) -> UsageError:
+    return UsageError(
+        "not-prunable",
+        "the vocabulary of {name} cannot be pruned",
+        fix="remove prune.vocabulary; vocabularies of WordPiece and of ERNIE-M can be pruned",
+        name=type(tokenizer).__name__,
+    )
 
 
 def cut_tables(model: Model, tokens: np.ndarray | None, positions: int | None) -> Model:
@@ -74,23 +90,21 @@ def cut_tables(model: Model, tokens: np.ndarray | None, positions: int | None) -
             there=config.max_position_embeddings,
             positions=positions,
         )
-    rows: dict[int, np.ndarray] = {}
     changes: dict[str, int] = {}
     if tokens is not None:
-        rows[config.vocab_size] = tokens
         pad = np.flatnonzero(tokens == config.pad_token_id)
         changes |= {"vocab_size": len(tokens), "pad_token_id": int(pad[0])}
     if positions is not None:
-        rows.setdefault(config.max_position_embeddings, np.arange(positions))
         changes["max_position_embeddings"] = positions
     smaller = models.build(str(config.architecture), {**config.as_dict(), **changes})
     wanted = {name: parameter.shape for name, parameter in smaller.state_dict().items()}
     weights = {}
     for name, parameter in model.state_dict().items():
         value = parameter.numpy()
+        rows = np.arange(positions) if positions is not None and "position_embeddings" in name else tokens
         for axis, (before, after) in enumerate(zip(value.shape, wanted[name], strict=True)):
-            if before != after:
-                value = np.take(value, rows[before], axis=axis)
+            if before != after and rows is not None:
+                value = np.take(value, rows, axis=axis)
         weights[name] = value
     models.load_weights(smaller, weights)
     smaller.eval()

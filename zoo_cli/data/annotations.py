@@ -230,8 +230,17 @@ def _label_studio_relations(result: dict[str, Any], options: LabelStudioOptions,
 def read_prompt(path: Path, options: NoOptions) -> Iterator[PromptExample]:
     """PaddleNLP's ``{"content", "prompt", "result_list": [{"text", "start", "end"}]}`` lines."""
     for at, row in json_objects(path):
-        spans = [
-            Span(field(span, "start", int, at), field(span, "end", int, at), field(span, "text", str, at))
-            for span in field(row, "result_list", list, at)
-        ]
-        yield PromptExample(field(row, "content", str, at), field(row, "prompt", str, at), spans, at)
+        yield prompt_example(row, at)
+
+
+def prompt_example(row: Any, at: Location) -> PromptExample:
+    """One line of `read_prompt`.
+
+    Raises:
+        DataError: a key is missing or of the wrong type.
+    """
+    spans = [
+        Span(field(span, "start", int, at), field(span, "end", int, at), field(span, "text", str, at))
+        for span in field(row, "result_list", list, at)
+    ]
+    return PromptExample(field(row, "content", str, at), field(row, "prompt", str, at), spans, at)

@@ -78,6 +78,11 @@ class Finding:
     def message(self) -> str:
         return translate(KINDS[self.code][1]).format(count=self.count, **self.values)
 
+    @property
+    def english(self) -> str:
+        """The message as programs read it."""
+        return KINDS[self.code][1].format(count=self.count, **self.values)
+
 
 @dataclass
 class Table:
@@ -146,7 +151,7 @@ class Report:
                     "code": finding.code,
                     "level": finding.level,
                     "part": finding.part,
-                    "message": finding.message,
+                    "message": finding.english,
                     "count": finding.count,
                     "at": [str(place) for place in finding.at],
                 }

@@ -8,10 +8,11 @@ _BLOCK = 64
 
 
 class KeyValueCache:
-    """One buffer for keys and one for values, with room for more rows and tokens than there are.
+    """A buffer for the keys and one for the values of each layer, with room for more rows and tokens than there are.
 
     A row's tokens lie at its positions 0, 1, ...; what lies behind them is hidden by `mask`. So rows of any lengths
-    share the buffers without left padding, and each layer's part is one contiguous block, read without copying.
+    share the buffers without left padding, and each buffer is one contiguous block, read without copying. Buffers are
+    replaced one at a time, so that there is never a second copy of the whole.
 
     Args:
         layers: number of layers.
@@ -21,8 +22,8 @@ class KeyValueCache:
     """
 
     def __init__(self, layers: int, heads: int, head_dim: int, dtype: np.dtype | type = np.float32) -> None:
-        self._keys = np.zeros((layers, 0, heads, 0, head_dim), dtype=dtype)
-        self._values = np.zeros_like(self._keys)
+        self._keys = [np.zeros((0, heads, 0, head_dim), dtype=dtype) for _ in range(layers)]
+        self._values = [np.zeros((0, heads, 0, head_dim), dtype=dtype) for _ in range(layers)]
         self._visible = np.zeros((0, 0), dtype=bool)
         self._lengths = np.zeros(0, dtype=np.int64)
 
@@ -37,7 +38,7 @@ class KeyValueCache:
 
     def layer(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Keys and values of one layer: views [n, heads, room, head_dim]; room is at least the longest row."""
-        return self._keys[index, : len(self)], self._values[index, : len(self)]
+        return self._keys[index][: len(self)], self._values[index][: len(self)]
 
     def mask(self) -> np.ndarray:
         """What the next token of each row sees: int64 [n, room + 1], the last column being that token itself."""
@@ -59,8 +60,9 @@ class KeyValueCache:
         self._lengths = np.concatenate([self._lengths, lengths])
         self._fit(len(self))
         rows = slice(start, start + count)
-        self._keys[:, rows, :, :longest] = keys[:, :, :, :longest]
-        self._values[:, rows, :, :longest] = values[:, :, :, :longest]
+        for buffers, new in ((self._keys, keys), (self._values, values)):
+            for buffer, own in zip(buffers, new, strict=True):
+                buffer[rows, :, :longest] = own[:, :, :longest]
         self._visible[rows] = False
         self._visible[rows, :longest] = visible[:, :longest]
 
@@ -69,9 +71,9 @@ class KeyValueCache:
         self._lengths = self._lengths + 1
         self._fit(len(self))
         rows, places = np.arange(len(self)), self._lengths - 1
-        for layer in range(len(self._keys)):
-            self._keys[layer, rows, :, places] = keys[layer, :, :, 0]
-            self._values[layer, rows, :, places] = values[layer, :, :, 0]
+        for buffers, new in ((self._keys, keys), (self._values, values)):
+            for buffer, own in zip(buffers, new, strict=True):
+                buffer[rows, :, places] = own[:, :, 0]
         self._visible[rows, places] = True
 
     def select(self, rows: np.ndarray) -> None:
@@ -81,26 +83,24 @@ class KeyValueCache:
         self._fit(max(len(rows), present))
         moved = np.flatnonzero(rows != np.arange(len(rows)))
         used = int(self._lengths.max(initial=0))
-        for buffer in (self._keys, self._values):
-            for layer in buffer:
-                layer[moved, :, :used] = layer[rows[moved], :, :used]
+        for buffer in (*self._keys, *self._values):
+            buffer[moved, :, :used] = buffer[rows[moved], :, :used]
         self._visible[moved] = self._visible[rows[moved]]
 
     def _fit(self, rows: int) -> None:
         """Make room for so many rows and the longest one; give room back when little of it is used."""
         length = int(self._lengths.max(initial=0))
-        _, held_rows, _, held_length, _ = self._keys.shape
+        held_rows, held_length = self._visible.shape
         new_rows = _room(rows, held_rows, 8)
         new_length = _room(length, held_length, _BLOCK)
         if (new_rows, new_length) == (held_rows, held_length):
             return
         kept_rows, kept_length = min(new_rows, held_rows), min(new_length, held_length)
-        layers, _, heads, _, dim = self._keys.shape
-        for name in ("_keys", "_values"):
-            old = getattr(self, name)
-            new = np.zeros((layers, new_rows, heads, new_length, dim), dtype=old.dtype)
-            new[:, :kept_rows, :, :kept_length] = old[:, :kept_rows, :, :kept_length]
-            setattr(self, name, new)
+        for buffers in (self._keys, self._values):
+            for index, old in enumerate(buffers):
+                new = np.zeros((new_rows, old.shape[1], new_length, old.shape[3]), dtype=old.dtype)
+                new[:kept_rows, :, :kept_length] = old[:kept_rows, :, :kept_length]
+                buffers[index] = new
         visible = np.zeros((new_rows, new_length), dtype=bool)
         visible[:kept_rows, :kept_length] = self._visible[:kept_rows, :kept_length]
         self._visible = visible

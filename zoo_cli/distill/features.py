@@ -30,6 +30,11 @@ _KINDS: dict[str, Literal["softmax", "sigmoid", "number"]] = {
 _FLAGS = {"hidden": "output_hidden_states", "attention": "output_attention_scores"}
 
 
+def gives_logits(task: Task[Any]) -> bool:
+    """Whether what a task needs of a model are logits as they are, and not probabilities."""
+    return not any(name in _PROBABILITIES for name in task.output_names)
+
+
 class Key(NamedTuple):
     """Something that a model shows.
 
@@ -55,7 +60,7 @@ class Adaptor:
 
     Args:
         model: any family's model with a head.
-        task: names the outputs that are logits.
+        task: names the outputs that are logits; None where none are wanted.
         inputs: names of the model's inputs.
         features: names of features and their layers.
 
@@ -63,13 +68,12 @@ class Adaptor:
         UsageError: the family cannot show one of them (`no-feature`).
     """
 
-    def __init__(self, model: Model, task: Task[Any], inputs: Sequence[str], features: Collection[Key]) -> None:
+    def __init__(self, model: Model, task: Task[Any] | None, inputs: Sequence[str], features: Collection[Key]) -> None:
         self._model = model
         self._inputs = frozenset(inputs)
         self._keys = frozenset(features)
-        self._logits = (
-            [_PROBABILITIES.get(name, name) for name in task.output_names] if Key("logits") in features else []
-        )
+        names = task.output_names if task is not None and Key("logits") in features else ()
+        self._logits = [_PROBABILITIES.get(name, name) for name in names]
         self._flags = {
             flag: True for feature, flag in _FLAGS.items() if any(key.feature == feature for key in features)
         }
@@ -187,11 +191,11 @@ def decisions(answer: Mapping[Key, Tensor], batch: Arrays, task: Task[Any], prob
         whole = paddle.ones([values.shape[0], 1])
         if name in _PROBABILITIES:
             found.append(Scores(values.unsqueeze(-1), mask, "sigmoid"))
-        elif field == "entity_logits":
-            found.append(Scores(values, mask, "sigmoid"))
-        elif field == "relation_logits":  # [B, C, S, S]
+        elif values.ndim == 4:  # of pairs of tokens, [B, C, S, S]
             pairs = (mask.unsqueeze(1) * mask.unsqueeze(2)).flatten(1)
             found.append(Scores(values.flatten(2).transpose([0, 2, 1]), pairs, "sigmoid"))
+        elif field == "entity_logits":
+            found.append(Scores(values, mask, "sigmoid"))
         elif mask.ndim == 3:  # one score for each choice
             found.append(Scores(values.unsqueeze(1), whole, "softmax", choices=mask.max(axis=-1)))
         elif values.ndim == 3:

@@ -7,23 +7,22 @@ teacher's answers while they are needed; `distillation.md`, the table. `best/` i
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from pathlib import Path
 
 from zoo_cli.base.errors import DataError
-from zoo_cli.base.files import read_json
+from zoo_cli.data.augment.recipe import training_data
 from zoo_cli.distill import report
-from zoo_cli.distill.lesson import SECTIONS, Lesson, prepare
+from zoo_cli.distill.closed_domain import distill_by_labelling
+from zoo_cli.distill.course import BASELINE, SECTIONS, STAGES, TABLE, collect_stages
+from zoo_cli.distill.lesson import Lesson, prepare
 from zoo_cli.distill.pair import build_student
 from zoo_cli.distill.strategies import expand, section_of
-from zoo_cli.engine.run import BEST, RESULT, Run, open_run
+from zoo_cli.engine.run import BEST, Run, open_run
 from zoo_cli.engine.setup import Assembly, read_parts
 from zoo_cli.recipe.loading import LoadedRecipe
 from zoo_cli.recipe.presets import FileProgress
 from zoo_cli.recipe.render import to_yaml
 from zoo_cli.recipe.schema import DistillMatch, TrainSection
-
-STAGES, TABLE, BASELINE = "stages", "distillation.md", "baseline"
 
 
 def distill(
@@ -51,7 +50,10 @@ def distill(
     section = section_of(loaded.recipe)
     if not loaded.recipe.data.train:
         raise DataError("no-training-data", "the recipe names no training files", fix="set data.train")
-    parts = read_parts(loaded.recipe.data, loaded.recipe.train.seed, ("train", "dev"))
+    if section.labelling is not None:
+        distill_by_labelling(loaded, section.labelling, folder, source, resume, force, progress)
+        return
+    parts = read_parts(training_data(loaded), loaded.recipe.train.seed, ("train", "dev"))
     lesson = prepare(loaded, folder, source, parts, section.student.family, section.cache_gigabytes)
     student = build_student(loaded, lesson.teacher.assembly, source, parts["train"], progress)
     configs = (lesson.teacher.assembly.model.config, student.model.config)
@@ -83,7 +85,7 @@ def _conclude(
     """Measure the models, write the table and the student, and judge it."""
     metric = options.metric or lesson.metric
     rows, scores = lesson.compare(models, options)
-    results = {name: read_json(run.folder / STAGES / name / RESULT) for name in stages}
+    results, totals = collect_stages(run, list(stages))
     described = {
         name: {
             "matches": [match.model_dump(mode="json", exclude_defaults=True) for match in matches],
@@ -92,34 +94,13 @@ def _conclude(
         }
         for name, matches in stages.items()
     }
-    share, least = rows[1].share, loaded.recipe.gates.teacher_share
-    failed = least is not None and not (share is not None and share >= least - 1e-9)
-    breach = (
-        f"the student keeps {share or 0.0:.1%} of the teacher's {metric}; gates.teacher_share is {least:g}"
-        if failed
-        else None
-    )
-
-    _collect_curves(run, list(stages))
-    last = results[list(stages)[-1]]
-    totals = {key: sum(each[key] for each in results.values()) for key in ("steps", "seconds")}
+    breach = lesson.breach(metric, rows[1])
     lesson.conclude(
         run,
         models["student"][0],
         scores["student"],
         (TABLE, report.markdown("Distillation", metric, rows, described, breach)),
-        {**last, **totals, "best_score": rows[1].score, "table": report.as_json(rows), "stages": described},
+        {**totals, "best_score": rows[1].score, "table": report.as_json(rows), "stages": described},
         breach,
         "train longer, take a larger student or other matches, and repeat with --force",
     )
-
-
-def _collect_curves(run: Run, stages: list[str]) -> None:
-    """The curves of all stages end to end as those of the run."""
-    run.go_on_from(0, 0)
-    start = 0
-    for name in stages:
-        folder = run.folder / STAGES / name
-        for line in Run(folder, "", ExitStack()).rows():
-            run.report(line.pop("kind"), start + line.pop("step"), line)
-        start += read_json(folder / RESULT)["steps"]

@@ -1,9 +1,7 @@
-"""What all trainings of a student have in common: the teacher, the training set, and how a stage is run."""
+"""Trainings of a student that is compared with its teacher token by token, over one training set."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +9,10 @@ from typing import Any
 import paddle
 
 from zoo_cli import registry
-from zoo_cli.base.errors import DataError, GateError, Location, UsageError
-from zoo_cli.base.files import read_json, write_json, write_text
+from zoo_cli.base.errors import DataError, Location, UsageError
 from zoo_cli.data.dataset import FeatureStore
 from zoo_cli.distill import report
+from zoo_cli.distill.course import TEACHER, Course, Training
 from zoo_cli.distill.features import input_names, wanted
 from zoo_cli.distill.objective import Distillation, Pupil
 from zoo_cli.distill.teachers import AskedTeacher, StoredAnswers, TaughtBatches, Teacher, needed_bytes, store_answers
@@ -22,84 +20,39 @@ from zoo_cli.engine.batches import FeatureBatches, count_steps
 from zoo_cli.engine.distributed import World
 from zoo_cli.engine.evaluation import Evaluation
 from zoo_cli.engine.finetune import EncodedExamples
-from zoo_cli.engine.loop import train
-from zoo_cli.engine.run import BEST, RESULT, Run, flatten, open_run
-from zoo_cli.engine.run import SECTIONS as TRAINING_SECTIONS
+from zoo_cli.engine.run import flatten
 from zoo_cli.engine.setup import Assembly, load_folder
 from zoo_cli.recipe.loading import LoadedRecipe
 from zoo_cli.recipe.schema import DistillMatch, TrainSection
 from zoo_cli.tasks.base import Task, load_task
 
-SECTIONS = (*TRAINING_SECTIONS, "distill", "prune")
-TEACHER, REJECTED = "teacher", "rejected"
-_TEACHER_FILE = "teacher.json"
-
 
 @dataclass
-class Lesson:
-    """What all stages have in common.
+class Lesson(Course):
+    """Trainings of students that read the same tokens as their teacher; see `Course` for the other arguments.
 
     Args:
-        loaded: the recipe.
-        folder: run folder.
-        teacher: who teaches.
         task: encodes texts for both models.
         examples: the training set.
         encoded: the same for both models.
-        dev: development examples.
         inputs: names of the student's inputs.
         cache_gigabytes: room on disk for the teacher's answers.
-        world: the processes that train together.
     """
 
-    loaded: LoadedRecipe
-    folder: Path
-    teacher: Teacher
     task: Task[Any]
     examples: list[Any]
     encoded: EncodedExamples
-    dev: list[Any]
     inputs: frozenset[str]
     cache_gigabytes: float
-    world: World
 
     @property
     def features(self) -> FeatureStore:
         return self.encoded.features
 
     @property
-    def metric(self) -> str:
-        """The score that chooses the best student, unless a stage names another."""
-        return registry.task(self.loaded.task_name).metric
-
-    @property
     def labels(self) -> list[str]:
         """Names in a batch that are no model's inputs."""
         return sorted(set(self.task.stack(self.features.take([0]))) - self.inputs - set(self.teacher.inputs))
-
-    def claim(self, force: bool, outputs: Sequence[str]) -> None:
-        """Make the opened run folder that of this teacher.
-
-        Args:
-            force: remove what an earlier run left.
-            outputs: names of folders that the job writes, beside the teacher's answers and a rejected student.
-
-        Raises:
-            UsageError: the run was started with another teacher (`teacher-changed`).
-        """
-        if not self.world.leads:
-            return
-        for name in (*outputs, TEACHER, REJECTED) if force else ():
-            shutil.rmtree(self.folder / name, ignore_errors=True)
-        place, own = self.folder / _TEACHER_FILE, {"sha256": self.teacher.identity((), "")}
-        if not force and place.is_file() and read_json(place) != own:
-            raise UsageError(
-                "teacher-changed",
-                "the run was started with another teacher",
-                at=Location.of(place),
-                fix="name the former one with --from, or start anew with --force",
-            )
-        write_json(place, own)
 
     def stage(
         self, folder: Path, student: Assembly, matches: list[DistillMatch], options: TrainSection, recipe: str
@@ -108,8 +61,8 @@ class Lesson:
 
         A stage that looks at neither logits nor labels leaves the head untrained, so its last student is the best.
         """
-        (done,) = self.world.from_leader([float((folder / RESULT).is_file())])
-        if not done:
+
+        def prepare() -> Training:
             batches, teacher = self._batches(matches, options)
             config = self.teacher.assembly.model.config
             objective = Distillation(student.model, self.task, sorted(self.inputs), self.labels, matches, teacher)
@@ -118,10 +71,9 @@ class Lesson:
             evaluate = None
             if self.dev and any(match.feature in ("logits", "labels") for match in matches):
                 evaluate = Evaluation(student.model, student.task, self.dev, options, tune=True)
-            run = open_run(folder, recipe, resume=True, sections=SECTIONS)
-            train(pupil, objective, batches, options, run, student.save, evaluate, self.metric, self.world)
-            self.world.from_leader([0.0])  # the others wait until the best student is written
-        return load_folder(folder / BEST)
+            return pupil, objective, batches, evaluate
+
+        return self.train(folder, student, options, recipe, prepare)
 
     def compare(
         self, models: dict[str, tuple[Assembly, Path]], options: TrainSection
@@ -145,41 +97,6 @@ class Lesson:
             for (name, model), each in zip(models.items(), times, strict=True)
         ]
         return rows, scores
-
-    def conclude(
-        self,
-        run: Run,
-        chosen: Assembly,
-        scores: dict[str, Any],
-        page: tuple[str, str],
-        result: dict[str, Any],
-        breach: str | None,
-        fix: str,
-    ) -> None:
-        """Write the chosen student, the table and what the run reports; a student that breaks a gate is set aside.
-
-        Args:
-            run: the run.
-            chosen: the student.
-            scores: its scores.
-            page: name and text of the file with the table.
-            result: what the run reports.
-            breach: the gates that the student breaks, or None.
-            fix: what to do about that.
-
-        Raises:
-            GateError: there is a breach (`gate-failed`).
-        """
-        run.save_best(chosen.save, scores)
-        write_text(run.folder / page[0], page[1])
-        shutil.rmtree(run.folder / TEACHER, ignore_errors=True)
-        rejected = run.folder / REJECTED
-        if breach:
-            shutil.rmtree(rejected, ignore_errors=True)
-            run.best.rename(rejected)
-        run.finish(result)
-        if breach:
-            raise GateError("gate-failed", "{breach}", at=Location.of(rejected), fix=fix, breach=breach)
 
     def _batches(
         self, matches: list[DistillMatch], options: TrainSection
@@ -245,4 +162,4 @@ def prepare(
     teacher = Teacher(assembly, source, sorted(input_names(assembly.task, parts["train"])))
     inputs = input_names(load_task(source, assembly.tokenizer, student), parts["train"])
     dev = parts.get("dev", [])
-    return Lesson(loaded, folder, teacher, task, parts["train"], encoded, dev, inputs, cache_gigabytes, World.join())
+    return Lesson(loaded, folder, teacher, dev, World.join(), task, parts["train"], encoded, inputs, cache_gigabytes)

@@ -110,13 +110,26 @@ class Distillation:
             )
             terms = [losses.logits_loss(student, teacher, loss, match.temperature) for student, teacher in pairs]
             return sum(terms, paddle.zeros([])) / len(terms)
-        mask = paddle.to_tensor(token_mask(batch))
-        own = below[Key(match.feature, match.student or 0)].astype("float32")
-        gold = above[Key(match.feature, match.teacher or 0)].astype("float32")
-        if mask.ndim == 3:  # the choices of a question are sequences of their own
-            own, gold, mask = own.flatten(0, 1), gold.flatten(0, 1), mask.flatten(0, 1)
-        if match.feature == "hidden":
-            return losses.hidden_loss(pupil.project(match, own), gold, mask, loss)
-        if match.feature == "attention":
-            return losses.attention_loss(own, gold, mask, loss, match.heads)
-        return losses.relation_loss(own, gold, mask, match.relation_heads or 1)
+        return state_loss(match, pupil, below, above, batch)
+
+
+def state_loss(match: DistillMatch, pupil: Pupil, below: Answer, above: Answer, batch: Arrays) -> Tensor:
+    """The loss of a match of hidden states, attention or relations, its weight not counted.
+
+    Args:
+        match: what is compared.
+        pupil: the student, which has the projections.
+        below, above: what student and teacher show.
+        batch: the inputs.
+    """
+    mask = paddle.to_tensor(token_mask(batch))
+    loss = str(match.loss)  # there is one: the match was checked
+    own = below[Key(match.feature, match.student or 0)].astype("float32")
+    gold = above[Key(match.feature, match.teacher or 0)].astype("float32")
+    if mask.ndim == 3:  # the choices of a question are sequences of their own
+        own, gold, mask = own.flatten(0, 1), gold.flatten(0, 1), mask.flatten(0, 1)
+    if match.feature == "hidden":
+        return losses.hidden_loss(pupil.project(match, own), gold, mask, loss)
+    if match.feature == "attention":
+        return losses.attention_loss(own, gold, mask, loss, match.heads)
+    return losses.relation_loss(own, gold, mask, match.relation_heads or 1)

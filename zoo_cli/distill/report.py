@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from zoo_cli.base.html import scatter, section, table
+from zoo_cli.base.messages import translate
 from zoo_cli.engine.predictor import Predictor
 from zoo_cli.engine.setup import Assembly
 from zoo_cli.models.checkpoint import PDPARAMS, SAFETENSORS
@@ -79,7 +81,7 @@ def row(
 
 
 def latencies(assemblies: Sequence[Assembly], examples: Sequence[Any]) -> list[tuple[float, float]]:
-    """Milliseconds of processor time for a text, alone and in a batch of `BATCH`; models take turns, medians count.
+    """Milliseconds of processor time for a feature of a text, see `timed`.
 
     Args:
         assemblies: the models.
@@ -88,18 +90,29 @@ def latencies(assemblies: Sequence[Assembly], examples: Sequence[Any]) -> list[t
     runs = []
     for assembly in assemblies:
         adapted = islice(assembly.task.adapt(examples[:BATCH], training=False), BATCH)
-        features = [feature for each in adapted for feature in assembly.task.encode(each, training=False)][:BATCH]
-        predictor = Predictor(assembly.model, assembly.task, BATCH)
-        runs += [[(predictor, features[:1])] * min(8, len(features)), [(predictor, features)]]
-    taken: list[list[float]] = [[] for _ in runs]
+        features = [feature for each in adapted for feature in assembly.task.encode(each, training=False)]
+        runs.append((Predictor(assembly.model, assembly.task, BATCH), features[:BATCH]))
+    return timed(runs)
+
+
+def timed(runs: Sequence[tuple[Callable[[list[Any]], Any], list[Any]]]) -> list[tuple[float, float]]:
+    """Milliseconds of processor time for an input, alone and with all others; models take turns, medians count.
+
+    Args:
+        runs: for each model a function of a list of inputs, and at most `BATCH` inputs.
+    """
+    calls = []
+    for run, inputs in runs:
+        calls += [[(run, inputs[:1])] * min(8, len(inputs)), [(run, inputs)]]
+    taken: list[list[float]] = [[] for _ in calls]
     for round_number in range(_ROUNDS + 1):
-        for calls, times in zip(runs, taken, strict=True):
+        for group, times in zip(calls, taken, strict=True):
             begin = time.process_time()
-            for predictor, features in calls:
-                predictor(features)
+            for run, inputs in group:
+                run(inputs)
             if round_number:  # the first round warms up
-                texts = sum(len(features) for _, features in calls)
-                times.append((time.process_time() - begin) / max(1, texts) * 1000)
+                count = sum(len(inputs) for _, inputs in group)
+                times.append((time.process_time() - begin) / max(1, count) * 1000)
     medians = [statistics.median(times) for times in taken]
     return list(zip(medians[::2], medians[1::2], strict=True))
 
@@ -125,19 +138,34 @@ def columns(metric: str) -> list[str]:
     return ["model", "parameters", "size", metric, "share", "one text", f"of {BATCH}"]
 
 
-def markdown(title: str, metric: str, rows: Sequence[Row], stages: dict[str, Any], breach: str | None) -> str:
-    """The table as a page, with what each stage compared."""
+def markdown(
+    title: str,
+    metric: str,
+    rows: Sequence[Row],
+    stages: dict[str, Any],
+    breach: str | None,
+    remarks: Sequence[str] = (),
+) -> str:
+    """The table as a page, with what each stage compared, and remarks below the table."""
     lines = [f"# {title}", ""]
     if breach:
         lines += [f"**Rejected:** {breach}", ""]
     lines += ["| " + " | ".join(columns(metric)) + " |", "|---" * len(columns(metric)) + "|"]
     lines += ["| " + " | ".join(each) + " |" for each in cells(rows)]
+    lines += ["", *remarks] if remarks else []
     for name, stage in stages.items():
         lines += ["", f"## {name}", "", f"{stage['steps']} steps, {stage['seconds']:.0f} s", ""]
         for match in stage["matches"]:
             pairs = ", ".join(f"{key} {value}" for key, value in match.items() if key != "feature")
             lines.append(f"- {match['feature']}: {pairs}" if pairs else f"- {match['feature']}")
     return "\n".join(lines) + "\n"
+
+
+def figures(metric: str, rows: Sequence[Row]) -> str:
+    """The table as HTML, and the scores over the time for one text; a dashed line joins models that no other beats."""
+    points = [(each.model, each.alone_ms, each.score) for each in rows if each.score is not None]
+    chart = scatter(metric, {"": points}, translate("milliseconds for one text"))
+    return section(translate("Models"), table(columns(metric), cells(rows)), chart)
 
 
 def as_json(rows: Sequence[Row]) -> list[dict[str, Any]]:

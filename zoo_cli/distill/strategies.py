@@ -8,6 +8,10 @@ is the output of the embeddings. Strategies write matches for models of any dept
 - ``minilm``: Wang et al., 2020, https://arxiv.org/abs/2002.10957
 - ``minilmv2``: Wang et al., 2020, https://arxiv.org/abs/2012.15828
 - ``tinybert-intermediate``, ``tinybert-prediction``: Jiao et al., 2019, https://arxiv.org/abs/1909.10351
+- ``general``: TinyBERT's general distillation, on text without labels, with the matches of its intermediate stage
+- ``online``: on text without labels a student, the teacher's assistant, and students of its own learn in one run, as
+  Baidu made ERNIE 3.0 Tiny (Liu et al., 2023, https://arxiv.org/abs/2301.03416); PaddleNLP has no code of it. Each pair
+  has the matches of ``minilmv2``
 - ``dynabert``: Hou et al., 2020, https://arxiv.org/abs/2004.04037, with the weights of PaddleNLP's compression
 """
 
@@ -180,7 +184,13 @@ STRATEGIES: dict[str, Strategy] = {
     "tinybert-intermediate": Strategy(_tinybert_intermediate, ("projection",)),
     "tinybert-prediction": Strategy(_tinybert_prediction, ("temperature",)),
     "dynabert": Strategy(_dynabert, ("projection",)),
+    "general": Strategy(_tinybert_intermediate, ("projection",)),
+    "online": Strategy(_minilmv2, ("teacher_layer", "relation_heads")),
 }
+ON_TEXT = ("general", "online")
+"""Strategies that learn from text without labels."""
+_WITH_HEADS = ("logits", "uniform", "last", "tinybert-prediction", "dynabert")
+"""Strategies that compare logits."""
 OPTIONS = ("temperature", "hard_share", "projection", "teacher_layer", "relation_heads")
 
 
@@ -369,28 +379,80 @@ def recipe_problems(recipe: Recipe) -> Iterator[tuple[tuple[str | int, ...], Usa
         yield from ((("prune", "stage"), error) for error in stage_problems(recipe.prune.stage))
     if recipe.distill is None:
         return
+    if recipe.distill.augmented:
+        yield from ((("distill", "augmented"), error) for error in _augmentation_problems(recipe))
     teacher, student = _configuration(recipe.model), _configuration(recipe.distill.student)
+    pairs = [(teacher, student)]
+    pairs += [(student, _configuration(each)) for each in recipe.distill.students.values()]
     for name, stage in recipe.distill.stages.items():
         path: tuple[str | int, ...] = ("distill", "stages", name)
-        wrong = list(stage_problems(stage))
+        wrong = [*stage_problems(stage), *_text_problems(recipe, stage)]
         yield from ((path, error) for error in wrong)
-        if wrong or teacher is None or student is None:
-            continue
-        try:
-            named = _strategy_matches(stage, teacher, student)
-        except UsageError as error:
-            yield (*path, "teacher_layer"), error
-            continue
-        for match in named:
-            yield from (((*path, "strategy"), error) for error in match_problems(match, teacher, student))
-        for index, match in enumerate(stage.matches):
-            yield from (((*path, "matches", index), error) for error in match_problems(match, teacher, student))
+        for above, below in () if wrong else pairs:
+            if above is not None and below is not None:
+                yield from _pair_problems(path, stage, above, below)
+
+
+def _pair_problems(
+    path: tuple[str | int, ...], stage: DistillStage, teacher: ModelConfig, student: ModelConfig
+) -> Iterator[tuple[tuple[str | int, ...], UsageError]]:
+    """What is wrong with a stage for two given models, with the keys."""
+    try:
+        named = _strategy_matches(stage, teacher, student)
+    except UsageError as error:
+        yield (*path, "teacher_layer"), error
+        return
+    for match in named:
+        yield from (((*path, "strategy"), error) for error in match_problems(match, teacher, student))
+    for index, match in enumerate(stage.matches):
+        yield from (((*path, "matches", index), error) for error in match_problems(match, teacher, student))
+
+
+def _text_problems(recipe: Recipe, stage: DistillStage) -> Iterator[UsageError]:
+    """What is wrong with a stage as one that learns from text without labels, or as one that does not."""
+    assert recipe.distill is not None
+    features = {match.feature for match in stage.matches}
+    if recipe.pretrain is None and stage.strategy in ON_TEXT:
+        yield UsageError(
+            "text-strategy",
+            "strategy {strategy} learns from text without labels",
+            fix="set pretrain.objective to distill and name the text in pretrain.corpora",
+            strategy=stage.strategy,
+        )
+    elif recipe.pretrain is not None and (stage.strategy in _WITH_HEADS or features & {"labels", "logits"}):
+        yield UsageError(
+            "text-strategy",
+            "text without labels has no classes: neither labels nor logits can be compared",
+            fix="take one of the strategies {names}",
+            names=", ".join(name for name in STRATEGIES if name not in _WITH_HEADS),
+        )
+    if bool(recipe.distill.students) != (stage.strategy == "online"):
+        yield UsageError(
+            "students-of-online",
+            "distill.students and strategy online go together",
+            fix="name students that learn from distill.student, or take another strategy",
+        )
+
+
+def _augmentation_problems(recipe: Recipe) -> Iterator[UsageError]:
+    """What is wrong with learning from copies of the training texts."""
+    if recipe.data.dev_fraction:
+        yield UsageError(
+            "augmented-dev",
+            "a development set that is cut off from copies of the same texts would know the training set",
+            fix="name files in data.dev; `zoo data split` makes them",
+        )
+    if recipe.pretrain is not None or (recipe.distill is not None and recipe.distill.labelling is not None):
+        yield UsageError(
+            "augmented-texts", "only texts with labels of their own have copies", fix="remove distill.augmented"
+        )
 
 
 def resolved(recipe: Recipe) -> dict[str, Any]:
     """The `distill` section with all its values: strategies as matches, and the training of each stage in full.
 
-    It means the same as the recipe's own. A strategy stays as it is where the shape of a model is not known yet.
+    It means the same as the recipe's own. A strategy stays as it is where the shape of a model is not known yet, and so
+    does `online`.
     """
     section = section_of(recipe)
     tree = section.model_dump(mode="json")
@@ -398,7 +460,8 @@ def resolved(recipe: Recipe) -> dict[str, Any]:
     for name, stage in section.stages.items():
         written = tree["stages"][name]
         matches = stage.matches
-        if teacher is not None and student is not None:
+        # Each of several students has matches of its own.
+        if teacher is not None and student is not None and not section.students:
             matches = expand(stage, teacher, student)
             written = {key: value for key, value in written.items() if key not in ("strategy", *OPTIONS)}
         written["matches"] = [match.model_dump(mode="json", exclude_defaults=True) for match in matches]

@@ -24,6 +24,8 @@ from safetensors.numpy import load_file, save_file
 from zoo_cli.base.errors import ArtifactError, Location
 from zoo_cli.base.files import atomic_folder, read_json, remove_partial, verify_manifest, write_json, write_manifest
 from zoo_cli.engine.optimizer import AdamW
+from zoo_cli.models.parallel import distinct, gather, set_weight
+from zoo_cli.models.stored import safetensors_tensors
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +116,7 @@ def save_checkpoint(
     """
     path = Path(folder) / f"step-{progress.step:06d}"
     with atomic_folder(path) as partial:
-        save_file(_arrays(_distinct(model)), partial / MODEL)
+        save_file(_arrays(distinct(model)), partial / MODEL)
         save_file(_arrays(optimizer.state()), partial / OPTIMIZER)
         if carried:
             save_file(_arrays(carried), partial / CARRIED)
@@ -125,6 +127,12 @@ def save_checkpoint(
         old.rename(doomed)
         shutil.rmtree(doomed)
     return path
+
+
+def hand_over(model: paddle.nn.Layer, optimizer: AdamW) -> None:
+    """Take part in `save_checkpoint` of another process that shares the model."""
+    gather(distinct(model).values())
+    gather(optimizer.state().values())
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
@@ -165,7 +173,7 @@ def load_checkpoint(path: Path, model: paddle.nn.Layer, optimizer: AdamW) -> Pro
         ArtifactError: the weights are of another model (`weights-mismatch`, `optimizer-mismatch`), or the progress
             file has other fields (`broken-progress`).
     """
-    own, stored = _distinct(model), load_file(path / MODEL)
+    own, stored = distinct(model), safetensors_tensors(path / MODEL)
     for name in sorted(own.keys() | stored.keys()):
         if name not in own or name not in stored or tuple(own[name].shape) != stored[name].shape:
             raise ArtifactError(
@@ -176,8 +184,8 @@ def load_checkpoint(path: Path, model: paddle.nn.Layer, optimizer: AdamW) -> Pro
                 name=name,
             )
     for name, tensor in own.items():
-        tensor.set_value(stored[name])
-    optimizer.load_state(load_file(path / OPTIMIZER))
+        set_weight(tensor, stored[name])
+    optimizer.load_state(safetensors_tensors(path / OPTIMIZER))
     value = read_json(path / PROGRESS)
     try:
         return Progress(**{**value, "window": Window(**value["window"])})
@@ -197,11 +205,3 @@ def load_carried(path: Path) -> dict[str, np.ndarray]:
 
 def _arrays(tensors: Mapping[str, paddle.Tensor]) -> dict[str, np.ndarray]:
     return {name: tensor.numpy() for name, tensor in tensors.items()}
-
-
-def _distinct(model: paddle.nn.Layer) -> dict[str, paddle.Tensor]:
-    """Weights and buffers by structured name; of several names of one tensor the first."""
-    found: dict[int, tuple[str, paddle.Tensor]] = {}
-    for name, tensor in model.state_dict().items():
-        found.setdefault(id(tensor), (name, tensor))
-    return dict(found.values())

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import overload
+from typing import NamedTuple, overload
 
 import numpy as np
 
 from zoo_cli.base.errors import UsageError
 from zoo_cli.base.files import sha256_json
 from zoo_cli.data.corpus.blend import Blend
+from zoo_cli.data.corpus.cross_lingual import CrossLingualInputs, ParallelSamples
+from zoo_cli.data.corpus.documents import DocumentInputs, DocumentSamples
 from zoo_cli.data.corpus.format import Corpus, open_corpus
 from zoo_cli.data.corpus.inputs import Inputs, Located, SentenceInputs, TokenInputs
 from zoo_cli.data.corpus.marks import word_forms
 from zoo_cli.data.corpus.prefix_inputs import PrefixInputs
+from zoo_cli.data.corpus.prompts import PromptInputs, PromptSamples
 from zoo_cli.data.corpus.samples import SentenceSamples, TokenSamples, split_documents
 from zoo_cli.engine.batches import Batch
+from zoo_cli.engine.distributed import World
+from zoo_cli.engine.segment_batches import SegmentBatches
 from zoo_cli.recipe.schema import PretrainSection, TrainSection
 from zoo_cli.tokenizers.base import Tokenizer
+from zoo_cli.tokenizers.pretrained import PretrainedTokenizer
 
 
 class EpochPlan(Sequence[np.ndarray]):
@@ -92,12 +98,14 @@ class CorpusBatches:
 
 def corpus_batches(
     blend: Sequence[tuple[str, float | None]],
-    tokenizer: Tokenizer,
+    tokenizer: PretrainedTokenizer,
     options: PretrainSection,
     train: TrainSection,
     part: str = "train",
     cache: Path | None = None,
-) -> CorpusBatches | None:
+    parallel: Sequence[tuple[str, float | None]] = (),
+    world: World | None = None,
+) -> CorpusBatches | SegmentBatches | None:
     """The batches of a part of one corpus or several.
 
     Args:
@@ -107,62 +115,96 @@ def corpus_batches(
         train: batch size and seed.
         part: ``train``, ``dev`` or ``test`` of the split, or ``all``.
         cache: folder for tables of samples; None keeps them in memory, 32 bytes a sample in each process.
+        parallel: parallel corpora and their weights.
+        world: the processes that train together.
 
     Returns:
         The batches, or None where no corpus has a document in that part.
 
     Raises:
-        UsageError: the split is not understood, or a corpus has ids that the tokenizer does not have
-            (`corpus-vocabulary`).
-        DataError: a corpus is missing, damaged or too small.
+        UsageError: the split is not understood, a corpus has ids that the tokenizer does not have
+            (`corpus-vocabulary`), or the objective is learnt in one process only (`one-process`).
+        DataError: a corpus is missing, damaged, too small, or not of the kind that the objective needs.
     """
     size = len(word_forms(tokenizer, options.word_marks))
-    corpora, ranges, weighted = [], [], []
-    for prefix, weight in blend:
+    sources: list[_Source] = []
+    weighted: list[float | None] = []
+    for number, (prefix, weight) in enumerate([*blend, *parallel]):
         corpus = open_corpus(prefix)
         _check_ids(corpus, size)
         whole = (0, corpus.documents)
         documents = whole if part == "all" else split_documents(corpus.documents, options.split)[part]
         if documents[0] < documents[1]:
-            corpora.append(corpus)
-            ranges.append(documents)
+            sources.append(_Source(corpus, documents, number >= len(blend)))
             weighted.append(weight)
-    if not corpora:
+    if not sources:
         return None
     weights = [weight for weight in weighted if weight is not None] or None
     identity = sha256_json(
         [
-            [corpus.fingerprint() for corpus in corpora],
+            [source.corpus.fingerprint() for source in sources],
             weights,
-            options.model_dump(exclude={"corpora", "dev", "raw_text", "eval_batches"}),
+            options.model_dump(exclude={"corpora", "parallel", "dev", "raw_text", "eval_batches"}),
             [train.seed, train.batch_size, train.batch_tokens],
             [part, size, len(tokenizer)],
         ]
     )
-    inputs: Inputs
-    if options.objective == "causal":
-        windows = [
-            TokenSamples(corpus, documents, length=options.max_length)
-            for corpus, documents in zip(corpora, ranges, strict=True)
-        ]
-        inputs = TokenInputs(windows, _end_token(tokenizer))
-    else:
-        continues = options.objective == "prefix"
-        two = continues or options.pair != "none"
-        samples = [
-            SentenceSamples(
-                corpus,
-                documents,
-                max_tokens=options.max_length - (3 if two else 2),
-                short_seq_prob=options.short_seq_prob,
-                min_sentences=2 if options.pair == "sop" or continues else 1,
-                seed=train.seed,
-                cache=cache,
-            )
-            for corpus, documents in zip(corpora, ranges, strict=True)
-        ]
-        inputs = (PrefixInputs if continues else SentenceInputs)(samples, tokenizer, options)
+    if options.objective == "recurrent":
+        segments = DocumentInputs(
+            [DocumentSamples(each.corpus, each.documents) for each in sources], tokenizer, options
+        )
+        order = Blend(segments.parts, weights, train.seed)
+        readings = 2 if options.retrospective else 1
+        return SegmentBatches(order, segments, train, options.max_length, readings, identity, world or World())
+    inputs = _inputs(sources, tokenizer, options, train, cache)
     return CorpusBatches(Blend(inputs.parts, weights, train.seed), inputs, train, options.max_length, identity)
+
+
+class _Source(NamedTuple):
+    """A corpus, its first and last document (exclusive), and whether they are pairs of translations."""
+
+    corpus: Corpus
+    documents: tuple[int, int]
+    parallel: bool
+
+
+def _inputs(
+    sources: Sequence[_Source],
+    tokenizer: PretrainedTokenizer,
+    options: PretrainSection,
+    train: TrainSection,
+    cache: Path | None,
+) -> Inputs:
+    """What makes batches for an objective."""
+    match options.objective:
+        case "causal":
+            windows = [TokenSamples(each.corpus, each.documents, length=options.max_length) for each in sources]
+            return TokenInputs(windows, _end_token(tokenizer))
+        case "spans":
+            pairs = [PromptSamples(each.corpus, each.documents) for each in sources]
+            return PromptInputs(pairs, tokenizer, options)
+    continues = options.objective == "prefix"
+    two = continues or options.pair != "none" or options.objective == "cross_lingual"
+    room = options.max_length - tokenizer.frame(pair=two).size
+    # A translation takes as many places as tokens are masked.
+    share = options.masking.masked_lm_prob if options.back_translation else 0.0
+    samples = [
+        ParallelSamples(each.corpus, each.documents, max_tokens=room, cache=cache)
+        if each.parallel
+        else SentenceSamples(
+            each.corpus,
+            each.documents,
+            max_tokens=int(room / (1 + share)),
+            short_seq_prob=options.short_seq_prob,
+            min_sentences=2 if options.pair == "sop" or continues else 1,
+            seed=train.seed,
+            cache=cache,
+        )
+        for each in sources
+    ]
+    if options.objective == "cross_lingual":
+        return CrossLingualInputs(samples, tokenizer, options)
+    return (PrefixInputs if continues else SentenceInputs)(samples, tokenizer, options)
 
 
 def _check_ids(corpus: Corpus, size: int) -> None:

@@ -80,8 +80,8 @@ def finetune(
     if not len(encoded.features):
         raise DataError("no-training-data", "the training files hold nothing to learn from", fix="look at data.train")
     options = loaded.recipe.train
-    world = World.join()
-    objective, batches = _training(assembly.task, encoded, options, world)
+    world = World.join(options.parallel)
+    objective, batches = training(assembly.task, encoded, options, world)
     evaluate = None
     if parts.get("dev"):
         evaluate = Evaluation(assembly.model, assembly.task, parts["dev"], options, tune=True)
@@ -100,7 +100,7 @@ def finetune(
     )
 
 
-def _training(
+def training(
     task: Task[Any], encoded: EncodedExamples, options: TrainSection, world: World
 ) -> tuple[Objective, Batches]:
     """What is minimised, and the batches for it."""

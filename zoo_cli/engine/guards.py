@@ -12,9 +12,9 @@ import numpy as np
 from zoo_cli.base.errors import DivergedError, Location, MemoryLimitError
 from zoo_cli.base.files import atomic_file
 from zoo_cli.engine.batches import Arrays
+from zoo_cli.engine.folders import DIVERGED
 from zoo_cli.recipe.schema import TrainSection
 
-DIVERGED = "diverged-batch.npz"
 _NAMED_ROWS = 5
 
 

@@ -12,6 +12,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from zoo_cli.engine.batches import Batches, count_steps, groups
 from zoo_cli.engine.checkpoint import (
     Progress,
     Window,
+    hand_over,
     latest_checkpoint,
     load_carried,
     load_checkpoint,
@@ -37,6 +39,8 @@ from zoo_cli.engine.recompute import recomputing
 from zoo_cli.engine.run import Run, flatten
 from zoo_cli.engine.signals import StopNow, StopSignals, stop_error
 from zoo_cli.engine.step import FIRST_LOSS_SCALE, Stepper, StepReport
+from zoo_cli.engine.throughput import measured_peak, operations_of_token
+from zoo_cli.models.parallel import distinct, gather
 from zoo_cli.recipe.schema import TrainSection
 
 logger = logging.getLogger(__name__)
@@ -104,7 +108,7 @@ def train(
     """
     world = world or World()
     metric = options.metric or metric
-    group_size = options.gradient_accumulation * world.size
+    group_size = options.gradient_accumulation * world.groups
     with run, StopSignals() as signals, recomputing(model, options.recompute):
         autocast(options.precision)  # refuses now what the device does not have
         total = count_steps(batches, options, group_size)
@@ -115,7 +119,9 @@ def train(
         saved, signal_received, stopped = progress.step, 0, "completed"
         model.train()
 
-        with progress_line("Training", total, progress.step, ("loss", "rate", "speed")) as show:
+        peak = measured_peak(options.precision) * world.size
+        tokens_at_peak = peak / (operations_of_token(model) or peak)  # a second
+        with progress_line("Training", total, progress.step, ("loss", "rate", "speed", "peak")) as show:
             while True:
                 finished = progress.step >= total
                 evaluation_due = finished or _is_due(options.eval_steps, progress)
@@ -128,12 +134,14 @@ def train(
                     if world.leads:
                         carried = objective.carried() if isinstance(objective, Carrying) else None
                         save_checkpoint(run.checkpoints, model, optimizer, progress, options.keep_checkpoints, carried)
+                    elif world.group == 0:
+                        hand_over(model, optimizer)
                     saved = progress.step
                 if signal_received:
                     raise stop_error(signal_received, progress.step)
                 if evaluate is not None and evaluation_due and progress.evaluated != progress.step:
-                    if world.leads:
-                        signal_received = _evaluate(evaluate, metric, progress, run, save_model, signals)
+                    if world.group == 0:
+                        signal_received = _evaluate(evaluate, metric, progress, run, save_model, signals, world, model)
                         model.train()
                     signal_received, progress.stale = map(int, world.from_leader([signal_received, progress.stale]))
                     if signal_received:
@@ -154,17 +162,25 @@ def train(
                 progress.epoch, progress.passes = (group.epoch, done) if done < group.of else (group.epoch + 1, 0)
                 _count(progress, report, time.perf_counter() - started)
                 speed = progress.window.tokens / progress.window.seconds
-                show(1, loss=f"{report.losses['loss']:.4f}", rate=f"{report.rate:.2e}", speed=f"{speed:,.0f} tokens/s")
+                show(
+                    1,
+                    loss=f"{report.losses['loss']:.4f}",
+                    rate=f"{report.rate:.2e}",
+                    speed=f"{speed:,.0f} tokens/s",
+                    peak=f"{speed / tokens_at_peak:.0%}",
+                )
                 if progress.step % options.log_steps == 0 or progress.step == total:
                     if world.leads:
-                        run.report("train", progress.step, _averages(progress, report, group.epoch + done / group.of))
+                        line = _averages(progress, report, group.epoch + done / group.of)
+                        share = round(line["tokens_per_second"] / tokens_at_peak, 4)
+                        run.report("train", progress.step, {**line, "peak_share": share})
                     progress.window = Window()
 
         best_step = progress.step if progress.best_step is None else progress.best_step
         result = Result(progress.step, round(progress.seconds, 3), best_step, metric, progress.best_score, stopped)
+        if progress.best_step is None:
+            _save_best(run, save_model, {}, world, model)
         if world.leads:
-            if progress.best_step is None:
-                run.save_best(save_model, {})
             run.finish(dataclasses.asdict(result))
         return result
 
@@ -199,7 +215,7 @@ def _start_or_resume(
                 fix="set train.gradient_accumulation so that times the number of processes ({size}) it is {before}",
                 before=stored.group_size,
                 now=group_size,
-                size=world.size,
+                size=world.groups,
             )
         if isinstance(objective, Carrying):
             objective.carry(load_carried(path))
@@ -242,16 +258,32 @@ def _averages(progress: Progress, report: StepReport, epoch: float) -> dict[str,
     }
 
 
+def _save_best(run: Run, save_model: SaveModel, scores: dict[str, Any], world: World, model: paddle.nn.Layer) -> None:
+    """Write the model; those who share it with the process that leads take part."""
+    if world.leads:
+        run.save_best(save_model, scores)
+    elif world.group == 0:
+        gather(distinct(model).values())
+
+
 def _evaluate(
-    evaluate: Evaluate, metric: str, progress: Progress, run: Run, save_model: SaveModel, signals: StopSignals
+    evaluate: Evaluate,
+    metric: str,
+    progress: Progress,
+    run: Run,
+    save_model: SaveModel,
+    signals: StopSignals,
+    world: World,
+    model: paddle.nn.Layer,
 ) -> int:
     """Report an evaluation, and write the model if it is the best so far.
 
     Returns:
-        The stop signal that broke the evaluation off, or 0.
+        The stop signal that broke the evaluation off, or 0. Processes that share a model do not break off, since they
+        would do so at different places.
     """
     try:
-        with signals.interruptible():
+        with signals.interruptible() if world.tensor == 1 else nullcontext():
             scores = evaluate()
     except StopNow:
         return signals.received
@@ -269,12 +301,13 @@ def _evaluate(
         )
     best = progress.best_score
     if math.isfinite(score) and (best is None or (score < best if metric == "loss" else score > best)):
-        run.save_best(save_model, {"step": progress.step, **scores})
+        _save_best(run, save_model, {"step": progress.step, **scores}, world, model)
         progress.best_step, progress.best_score, progress.stale = progress.step, float(score), 0
         progress.metric = metric
     else:
         progress.stale += 1
-    run.report("dev", progress.step, scores)
-    run.draw_report()
+    if world.leads:
+        run.report("dev", progress.step, scores)
+        run.draw_report()
     logger.info("step %d: %s %.5g, best at step %s", progress.step, metric, score, progress.best_step)
     return 0

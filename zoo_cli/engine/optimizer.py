@@ -8,9 +8,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import paddle
+import paddle.distributed as dist
+from paddle.distributed.auto_parallel.api import dtensor_from_local
 
 from zoo_cli.base.errors import ArtifactError
 from zoo_cli.engine.layers import places
+from zoo_cli.models.parallel import like, local, part_of, whole
+from zoo_cli.models.stored import StoredTensor
 from zoo_cli.recipe.schema import TrainSection
 
 _STATE = ("moment1", "moment2", "beta1_pow_acc", "beta2_pow_acc")
@@ -94,13 +98,14 @@ class AdamW:
             if f"{auto}_{kind}_0" in own
         }
 
-    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+    def load_state(self, state: Mapping[str, np.ndarray | StoredTensor]) -> None:
         """Take over what `state` returned, before the first step of this object.
 
         Raises:
             ArtifactError: the state has parameters that the model does not train (`optimizer-mismatch`).
         """
         own_names = {name: auto for auto, name in self._names.items()}
+        tensors = {self._names[parameter.name]: parameter for parameter in self.parameters}
         own = {}
         for key, array in state.items():
             name, _, kind = key.rpartition("/")
@@ -110,14 +115,24 @@ class AdamW:
                     "the checkpoint has optimiser state for {name!r}, which the model does not train",
                     name=name,
                 )
-            own[f"{own_names[name]}_{kind}_0"] = paddle.to_tensor(array)
+            own[f"{own_names[name]}_{kind}_0"] = like(array, tensors[name])
         self._adamw.set_state_dict(own)
 
 
 def gradient_norm(parameters: Sequence[paddle.Tensor]) -> float:
     """Euclidean norm of all gradients taken as one vector; 0 without any."""
-    squares = [paddle._C_ops.squared_l2_norm(p.grad) for p in parameters if p.grad is not None]
-    return math.sqrt(paddle.concat([square.flatten() for square in squares]).sum().item()) if squares else 0.0
+    total = 0.0
+    having = [parameter for parameter in parameters if parameter.grad is not None]
+    for divided in (False, True):
+        chosen = [parameter for parameter in having if bool(part_of(parameter)) == divided]
+        if not chosen:
+            continue
+        squares = [paddle._C_ops.squared_l2_norm(local(parameter.grad)).flatten() for parameter in chosen]
+        sum_ = paddle.concat(squares).sum()
+        if divided:  # each process of the group has a part
+            sum_ = whole(dtensor_from_local(sum_, chosen[0].process_mesh, [dist.Partial()]))
+        total += sum_.item()
+    return math.sqrt(total)
 
 
 def scale_gradients(parameters: Sequence[paddle.Tensor], factor: float) -> None:
@@ -127,4 +142,4 @@ def scale_gradients(parameters: Sequence[paddle.Tensor], factor: float) -> None:
     with paddle.no_grad():
         for parameter in parameters:
             if parameter.grad is not None:
-                parameter.grad.scale_(factor)
+                local(parameter.grad).scale_(factor)

@@ -8,33 +8,44 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import paddle
 
 from zoo_cli import models, registry
 from zoo_cli.base.errors import UsageError
 from zoo_cli.data.corpus.blend import parse_blend
+from zoo_cli.data.corpus.documents import order_classes
 from zoo_cli.data.corpus.prefix_inputs import end_token
-from zoo_cli.data.corpus.raw import find_raw_text
-from zoo_cli.engine.corpus_batches import CorpusBatches, corpus_batches
+from zoo_cli.data.corpus.raw import RawPairs, RawText, find_raw_text
+from zoo_cli.engine.batches import Batches
+from zoo_cli.engine.corpus_batches import corpus_batches
 from zoo_cli.engine.distributed import World
+from zoo_cli.engine.folders import CORPORA
 from zoo_cli.engine.guards import explain_memory
 from zoo_cli.engine.loop import train
 from zoo_cli.engine.objectives.base import to_tensors
 from zoo_cli.engine.objectives.causal_lm import CausalLanguageModel
+from zoo_cli.engine.objectives.cross_lingual import CrossLingualModel
+from zoo_cli.engine.objectives.document_lm import DocumentLanguageModel
 from zoo_cli.engine.objectives.masked_lm import MaskedLanguageModel
 from zoo_cli.engine.objectives.prefix_lm import PrefixLanguageModel
 from zoo_cli.engine.objectives.pretraining import Pretraining
 from zoo_cli.engine.objectives.replaced_tokens import ReplacedTokens
+from zoo_cli.engine.objectives.span_prompts import SpanPrompts
 from zoo_cli.engine.objectives.tally import Tally
 from zoo_cli.engine.objectives.text_views import TextViews
-from zoo_cli.engine.run import CORPORA, open_run
+from zoo_cli.engine.run import open_run
 from zoo_cli.engine.setup import make_model, starting_point
 from zoo_cli.models.base import Model
 from zoo_cli.recipe.loading import LoadedRecipe
 from zoo_cli.recipe.presets import FileProgress
 from zoo_cli.recipe.render import to_yaml
 from zoo_cli.recipe.schema import PretrainSection, TrainSection
+from zoo_cli.tasks.extraction.prompt_corpus import RawPrompts
+from zoo_cli.tasks.extraction.spec import ExtractionOptions
+from zoo_cli.tasks.extraction.task import ExtractionTask
 from zoo_cli.tasks.generative import special_ids_of
+from zoo_cli.tokenizers.pretrained import PretrainedTokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -70,20 +81,28 @@ def pretrain(
     section, options = loaded.pretraining, loaded.recipe.train
     start, tokenizer = starting_point(loaded, source, progress)
     corpora = folder / CORPORA
-    blend, texts = find_raw_text(parse_blend(section.corpora), corpora, tokenizer, section)
-    dev_blend, dev_texts = blend, texts
+    make = RawPrompts if section.objective == "spans" else RawText
+    parse_blend([*section.corpora, *section.parallel])  # weights are given to all of them or to none
+    blend, texts = find_raw_text(parse_blend(section.corpora), corpora, tokenizer, section, make)
+    pairs: list[tuple[str, float | None]] = []
+    if section.parallel:
+        pairs, pair_texts = find_raw_text(parse_blend(section.parallel), corpora, tokenizer, section, RawPairs)
+        texts += pair_texts
+    dev_blend, dev_pairs = blend, pairs
     if section.dev:
-        dev_blend, dev_texts = find_raw_text(parse_blend(section.dev), corpora, tokenizer, section)
-    world = World.join()
+        dev_blend, dev_texts = find_raw_text(parse_blend(section.dev), corpora, tokenizer, section, make)
+        dev_pairs, texts = [], [*texts, *dev_texts]
+    world = World.join(options.parallel)
     recipe = to_yaml(loaded, defaults=True, origins=False)
     with open_run(folder, recipe, resume=resume, force=force, sections=SECTIONS) as run:
         if world.leads:
             corpora.mkdir(exist_ok=True)
-            for text in (*texts, *dev_texts):
+            for text in texts:
                 text.build()
         world.from_leader([0.0])  # the others wait for the corpora
-        batches = corpus_batches(blend, tokenizer, section, options, "all" if section.dev else "train", corpora)
-        dev = corpus_batches(dev_blend, tokenizer, section, options, "all" if section.dev else "dev", corpora)
+        parts = ("all", "all") if section.dev else ("train", "dev")
+        batches = corpus_batches(blend, tokenizer, section, options, parts[0], corpora, pairs, world)
+        dev = corpus_batches(dev_blend, tokenizer, section, options, parts[1], corpora, dev_pairs, world)
         if batches is None:
             raise UsageError(
                 "bad-split",
@@ -91,20 +110,25 @@ def pretrain(
                 fix="for example 949,50,1",
                 split=section.split,
             )
-        for each in filter(None, (batches, dev)):
-            each.load(0, each.plan(0)[0])  # what is wrong with the text shows before the first step
-        ends = special_ids_of(tokenizer, {"bos_token": "cls_token", "eos_token": end_token(tokenizer)})
-        values = ends if section.objective == "prefix" else {}
-        model = make_model(loaded, architecture_of(loaded), start, tokenizer, values)
-        objective = make_objective(section)
+        for each in (batches, dev):
+            if each is not None:  # what is wrong with the text shows before the first step
+                each.load(0, each.plan(0)[0])
+        model = make_model(loaded, architecture_of(loaded), start, tokenizer, model_values(section, tokenizer))
+        objective = make_objective(section, tokenizer, model)
         if dev is None:
             logger.warning("no document is in the development part, so that the last model is the best")
 
         def save(target: Path) -> None:
             models.save(model, target)
             tokenizer.save(target)
+            if section.objective == "spans":  # it answers any prompt as it is
+                inputs = registry.family(model.config.family).inputs
+                ExtractionTask(ExtractionOptions(max_length=section.max_length), tokenizer, inputs).save(target)
 
-        scores = None if dev is None else PretrainingScores(model, objective, dev, section.eval_batches, options)
+        scores = None
+        if dev is not None:  # an objective of its own, which remembers nothing of the training documents
+            own = make_objective(section, tokenizer, model)
+            scores = PretrainingScores(model, own, dev, section.eval_batches, options)
         train(model, objective, batches, options, run, save, scores, metric="loss", world=world)
 
 
@@ -115,7 +139,18 @@ def architecture_of(loaded: LoadedRecipe) -> str:
     return model.architecture or registry.family(model.family).objectives[learnt]
 
 
-def make_objective(section: PretrainSection) -> Pretraining:
+def model_values(section: PretrainSection, tokenizer: PretrainedTokenizer) -> dict[str, Any]:
+    """Configuration values of the model that follow from what it learns."""
+    match section.objective:
+        case "prefix":
+            return special_ids_of(tokenizer, {"bos_token": "cls_token", "eos_token": end_token(tokenizer)})
+        case "recurrent":
+            return {"num_labels": order_classes(section.reorder_parts)}
+        case _:
+            return {}
+
+
+def make_objective(section: PretrainSection, tokenizer: PretrainedTokenizer, model: Model) -> Pretraining:
     """What a recipe's `pretrain` section has the model learn."""
     match section.objective:
         case "mlm":
@@ -128,6 +163,22 @@ def make_objective(section: PretrainSection) -> Pretraining:
             return CausalLanguageModel()
         case "prefix":
             return PrefixLanguageModel()
+        case "spans":
+            return SpanPrompts()
+        case "distill":
+            raise UsageError(
+                "needs-teacher",
+                "the recipe has a smaller model learn from a larger one",
+                fix="run it with `zoo distill`",
+            )
+        case "cross_lingual":
+            shares = {"mlm": 1 - section.back_translation, "btmlm": section.back_translation}
+            if section.parallel:
+                shares |= {"tlm": 1 - section.cross_attention, "camlm": section.cross_attention}
+            return CrossLingualModel([name for name, share in shares.items() if share], tokenizer.all_special_ids)
+        case "recurrent":
+            states = model.config.state_shapes.items()
+            return DocumentLanguageModel({name: np.zeros(shape, np.float32) for name, shape in states})
 
 
 class PretrainingScores:
@@ -143,7 +194,7 @@ class PretrainingScores:
     """
 
     def __init__(
-        self, model: Model, objective: Pretraining, batches: CorpusBatches, count: int, options: TrainSection
+        self, model: Model, objective: Pretraining, batches: Batches, count: int, options: TrainSection
     ) -> None:
         self._model, self._objective, self._batches, self._options = model, objective, batches, options
         self._count = count
@@ -151,8 +202,8 @@ class PretrainingScores:
     def __call__(self) -> dict[str, Any]:
         """The scores by name.
 
-        ``loss`` is what is minimised, ``perplexity`` that of the language model. Each term of the objective has
-        ``NAME_loss`` and ``NAME_accuracy``, and ``NAME_precision`` and ``NAME_recall`` of yes where it is yes or no.
+        ``loss`` is what is minimised, ``perplexity`` that of the language model, if there is one. Each term of the
+        objective has ``NAME_loss`` and what `zoo_cli.engine.objectives.tally.Tally.shares` gives.
 
         Raises:
             MemoryLimitError: memory did not suffice (`out-of-memory`).
@@ -170,10 +221,14 @@ class PretrainingScores:
                     weights[term.name] = term.weight
                     tallies[term.name].add(term)
         means = {name: losses[name] / max(1, tally.count) for name, tally in tallies.items()}
-        scores = {
-            "loss": sum(mean * weights[name] for name, mean in means.items()),
-            "perplexity": math.exp(min(next(iter(means.values())), LARGEST_EXPONENT)),
-        }
+        if self._objective.pooled:
+            total = modelled = sum(losses.values()) / max(1, sum(tally.count for tally in tallies.values()))
+        else:
+            total = sum(mean * weights[name] for name, mean in means.items())
+            modelled = next(iter(means.values()))
+        scores = {"loss": total}
+        if self._objective.models_language:
+            scores["perplexity"] = math.exp(min(modelled, LARGEST_EXPONENT))
         for name, tally in tallies.items():
             scores[f"{name}_loss"] = means[name]
             scores |= {f"{name}_{kind}": share for kind, share in tally.shares().items()}

@@ -35,17 +35,26 @@ from zoo_cli.base.files import (
 )
 from zoo_cli.base.locks import exclusive
 from zoo_cli.engine.checkpoint import checkpoints
-from zoo_cli.engine.guards import DIVERGED
+from zoo_cli.engine.folders import (
+    BEST,
+    CHECKPOINTS,
+    LOCK,
+    METRICS,
+    OWN,
+    RECIPE,
+    REPORT,
+    RESULT,
+    TENSORBOARD,
+    flatten,
+    read_rows,
+)
 from zoo_cli.engine.report import render_report
 from zoo_cli.recipe.yaml12 import load_yaml
 
 logger = logging.getLogger(__name__)
 
-RECIPE, METRICS, REPORT, RESULT, LOCK = "recipe.yaml", "metrics.jsonl", "report.html", "result.json", ".lock"
-CHECKPOINTS, BEST, TENSORBOARD, CORPORA = "checkpoints", "best", "tensorboard", "corpora"
-_OWN = (CHECKPOINTS, BEST, TENSORBOARD, CORPORA, METRICS, REPORT, DIVERGED, RESULT, RECIPE)
-
 FREE_KEYS = (
+    "data.test",  # training does not read it
     "train.log_steps",
     "train.metric",
     "train.patience",
@@ -53,6 +62,8 @@ FREE_KEYS = (
     "train.keep_checkpoints",
     "train.gradient_accumulation",  # the loop checks that passes times processes stay the same
     "train.recompute",
+    "train.parallel.data",
+    "train.parallel.tensor",
 )
 """Keys that a resumed run may change: the steps stay the same, if not the choice of the best one and the end."""
 
@@ -107,17 +118,7 @@ class Run:
 
     def rows(self) -> list[dict[str, Any]]:
         """The reports so far; a last line that a kill cut short is left out."""
-        try:
-            lines = (self.folder / METRICS).read_text(encoding="utf-8").splitlines()
-        except FileNotFoundError:
-            return []
-        rows = []
-        for line in lines:
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError:
-                break
-        return rows
+        return read_rows(self.folder)
 
     def report(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
         """Append one line to `metrics.jsonl` and to the TensorBoard files.
@@ -134,9 +135,13 @@ class Run:
                 if isinstance(number, int | float):
                     self._tensorboard.add_scalar(f"{kind}/{name}", number, step)
 
-    def draw_report(self) -> None:
-        """Write `report.html` anew."""
-        write_text(self.folder / REPORT, render_report(str(self.folder), self.rows()))
+    def draw_report(self, head: str = "") -> None:
+        """Write `report.html` anew.
+
+        Args:
+            head: what stands above the curves, as HTML.
+        """
+        write_text(self.folder / REPORT, render_report(str(self.folder), self.rows(), head))
 
     def save_best(self, write: Callable[[Path], None], metrics: Mapping[str, Any]) -> None:
         """Replace the best model.
@@ -151,9 +156,9 @@ class Run:
             write_json(partial / "metrics.json", _finite(metrics))
             write_manifest(partial)
 
-    def finish(self, result: Mapping[str, Any]) -> None:
-        """Write the last report and mark the run as finished."""
-        self.draw_report()
+    def finish(self, result: Mapping[str, Any], head: str = "") -> None:
+        """Write the last report and mark the run as finished; `head` as of `draw_report`."""
+        self.draw_report(head)
         write_json(self.folder / RESULT, _finite(result))
 
     def _open_tensorboard(self, purge_step: int | None) -> None:
@@ -178,7 +183,8 @@ def open_run(
         recipe: the resolved recipe as YAML (`zoo_cli.recipe.render.to_yaml`).
         resume: go on with an unfinished run; a folder without a run is started from the beginning.
         force: delete the run that is there, finished or not, and start anew. Takes precedence over `resume`.
-        sections: sections of the recipe that this verb reads, in which a resumed run may change `FREE_KEYS` only.
+        sections: sections of the recipe that this verb reads, or dotted parts of them, in which a resumed run may
+            change `FREE_KEYS` only.
 
     Raises:
         UsageError: the folder holds a finished run (`run-finished`), an unfinished one (`run-unfinished`), one with
@@ -217,7 +223,7 @@ def _prepare(folder: Path, recipe: str, resume: bool, force: bool, sections: Seq
             name=strangers[0],
         )
     if exists and force:
-        for name in _OWN:  # the recipe last: as long as it is there the folder counts as a run
+        for name in OWN:  # the recipe last: as long as it is there the folder counts as a run
             _remove(folder / name)
         exists = False
     if exists and (folder / RESULT).exists():
@@ -260,7 +266,9 @@ def check_same(path: Path, recipe: str, sections: Sequence[str]) -> None:
     changed = [
         key
         for key in sorted(before.keys() | now.keys())
-        if before.get(key) != now.get(key) and key not in FREE_KEYS and key.split(".")[0] in sections
+        if before.get(key) != now.get(key)
+        and key not in FREE_KEYS
+        and any(key == section or key.startswith(f"{section}.") for section in sections)
     ]
     if changed:
         lines = [f"{key}: {before.get(key)!r} -> {now.get(key)!r}" for key in changed]
@@ -272,17 +280,6 @@ def check_same(path: Path, recipe: str, sections: Sequence[str]) -> None:
             changes="; ".join(lines),
             free=", ".join(FREE_KEYS),
         )
-
-
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested tables as one, with dotted names: ``{"PER": {"f1": 1.0}}`` -> ``{"PER.f1": 1.0}``."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping) and value:
-            flat.update(flatten(value, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def _finite(value: Any) -> Any:

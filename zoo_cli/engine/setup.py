@@ -15,6 +15,8 @@ from zoo_cli.base.errors import ArtifactError, DataError, Location, UsageError
 from zoo_cli.base.files import MANIFEST, verify_manifest
 from zoo_cli.base.resources import locate
 from zoo_cli.data.sources import read_examples
+from zoo_cli.data.splits import allot, assign
+from zoo_cli.engine.distributed import World
 from zoo_cli.engine.run import BEST
 from zoo_cli.models.base import Model
 from zoo_cli.recipe.loading import LoadedRecipe
@@ -24,7 +26,7 @@ from zoo_cli.tasks.base import Task, load_task
 from zoo_cli.tasks.generative import special_ids_of
 from zoo_cli.tokenizers.base import Tokenizer
 from zoo_cli.tokenizers.loading import tokenizer_class
-from zoo_cli.tokenizers.pretrained import CONFIG_FILE
+from zoo_cli.tokenizers.pretrained import CONFIG_FILE, PretrainedTokenizer
 
 
 @dataclass
@@ -111,7 +113,7 @@ def from_recipe(
 
 def starting_point(
     loaded: LoadedRecipe, source: Path | None, progress: FileProgress | None
-) -> tuple[Path | None, Tokenizer]:
+) -> tuple[Path | None, PretrainedTokenizer]:
     """Folder of the weights to start from, None for fresh ones, and the tokenizer; arguments as of `from_recipe`."""
     folder = source or _checkpoint_folder(loaded, progress)
     return folder, _tokenizer(loaded, folder, progress)
@@ -133,18 +135,19 @@ def make_model(
         ArtifactError: the weights do not fit.
     """
     section = loaded.recipe.model
+    group = World.join(loaded.recipe.train.parallel).shares
     paddle.seed(loaded.recipe.train.seed)
     if folder is not None:
-        return models.load(folder, architecture, overrides={**section.config, **values})
+        return models.load(folder, architecture, overrides={**section.config, **values}, group=group)
     own: dict[str, Any] = {}
     if section.vocab is not None:
         fields = registry.family(section.family).config.model_fields
         own = {name: index for name, index in special_ids_of(tokenizer).items() if name in fields}
         own["vocab_size"] = len(tokenizer)
-    return models.build(architecture, {**section.config, **own, **values})
+    return models.build(architecture, {**section.config, **own, **values}, group=group)
 
 
-def load_tokenizer(folder: Path, default_class: str) -> Tokenizer:
+def load_tokenizer(folder: Path, default_class: str) -> PretrainedTokenizer:
     """A folder's tokenizer; of the given class where the folder does not say (older PaddleNLP folders do not)."""
     try:
         return tokenizers.load(folder)
@@ -162,7 +165,7 @@ def _checkpoint_folder(loaded: LoadedRecipe, progress: FileProgress | None) -> P
     return fetch(name, progress) if loaded.preset == name else find_model_folder(Path(name))
 
 
-def _tokenizer(loaded: LoadedRecipe, folder: Path | None, progress: FileProgress | None) -> Tokenizer:
+def _tokenizer(loaded: LoadedRecipe, folder: Path | None, progress: FileProgress | None) -> PretrainedTokenizer:
     section = loaded.recipe.model
     default = registry.family(section.family).tokenizer
     if section.vocab is not None:
@@ -192,9 +195,10 @@ def read_parts(section: DataSection, seed: int, parts: Sequence[str]) -> dict[st
     found = {part: list(read_examples(files[part], section)) for part in parts if part != "dev" or section.dev}
     if "dev" in parts and section.dev_fraction and not section.dev:
         rows = found.get("train") or list(read_examples(section.train, section))
-        chosen = np.zeros(len(rows), bool)
-        count = round(len(rows) * section.dev_fraction)
-        chosen[np.random.default_rng(seed).permutation(len(rows))[:count]] = True
+        # The same rows as `zoo data split` and `zoo data convert` choose with these sizes and this seed.
+        sizes = allot(len(rows), [round(1 - section.dev_fraction, 12), section.dev_fraction])
+        chosen, count = np.zeros(len(rows), bool), sizes[1]
+        chosen[assign(sizes, seed)[1]] = True
         if not 0 < count < len(rows):
             raise DataError(
                 "small-data",

@@ -73,7 +73,7 @@ class Stepper:
         numbers = range(len(group.members))
         # A process without a share, at the end of an epoch, runs a pass that does not count: all of them must have
         # gradients for the same parameters.
-        mine = numbers[world.rank :: world.size]
+        mine = numbers[world.group :: world.groups]
         sums: dict[str, float] = defaultdict(float)
         labels, tokens, broken = 0.0, 0, [0.0 for _ in numbers]
         for number in mine or [0]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import paddle
+import paddle.nn.functional as F
 from paddle import nn
 
 from zoo_cli.base.errors import UsageError
@@ -19,7 +21,8 @@ from zoo_cli.export.receipt import ROUNDS, Calls, timed_shapes
 from zoo_cli.export.trace import save_paddle
 from zoo_cli.models.generation import RunningBatch
 from zoo_cli.models.language_model import LanguageModel
-from zoo_cli.models.outputs import Tensor
+from zoo_cli.models.layers import AttentionResult
+from zoo_cli.models.outputs import Cache, Tensor
 from zoo_cli.runtime.backends import Backend
 from zoo_cli.runtime.decoder import OUTPUTS, DecoderFacts, GraphBatch
 from zoo_cli.runtime.generation import GenerationRunner
@@ -32,36 +35,78 @@ _STEPS = ROUNDS + 1
 """Tokens that are read behind a prompt."""
 
 
-class _Reader(nn.Layer):
-    """The model with its inputs and outputs as lists, as a graph has them."""
+class _AttentionBehindCache(nn.Layer):
+    """Self-attention that reads its cache where it lies: what a token gives to earlier tokens and what it gives to new
+    ones are computed apart, so that keys and values need not be joined.
 
-    def __init__(self, model: LanguageModel, names: Sequence[str], layers: int) -> None:
+    Args:
+        attention: a `zoo_cli.models.layers.MultiHeadAttention`, or GPT's.
+    """
+
+    def __init__(self, attention: nn.Layer) -> None:
+        super().__init__()
+        self.attention = attention
+
+    def forward(self, hidden: Tensor, bias: Tensor, past: Cache) -> AttentionResult:
+        """As the attention itself; the result's cache has the new tokens only, [B, A, S, d]."""
+        own = self.attention
+        shape = [0, 0, own.num_heads, -1]
+        parts = [project(hidden).reshape(shape).transpose([0, 2, 1, 3]) for project in own.projections]
+        query, key, value = parts[0].split(3, axis=-1) if len(parts) == 1 else parts  # [B, A, S, d]
+        query = query * own.scale
+        earlier = paddle.matmul(query, past[0], transpose_y=True)  # [B, A, S, T]
+        scores = paddle.concat([earlier, paddle.matmul(query, key, transpose_y=True)], axis=-1) + bias
+        weights = F.softmax(scores)
+        held = paddle.shape(past[0])[2]
+        context = paddle.matmul(weights[:, :, :, :held], past[1]) + paddle.matmul(weights[:, :, :, held:], value)
+        merged = context.transpose([0, 2, 1, 3]).reshape([0, 0, own.num_heads * own.head_dim])  # [B, S, A * d]
+        return AttentionResult(own.out_proj(merged), (key, value), scores, weights)
+
+
+class _Reader(nn.Layer):
+    """The model with its inputs and outputs as lists, as a graph has them.
+
+    Args:
+        model: whose attention is that of `_AttentionBehindCache` as long as the context of `behind_cache` lasts.
+        names: inputs of the tokens.
+        parts: number of tensors of the cache.
+    """
+
+    def __init__(self, model: LanguageModel, names: Sequence[str], parts: int) -> None:
         super().__init__()
         self.model = model
         self.names = tuple(names)
-        self.layers = layers
-        self.heads_last = model.backbone.cache_heads_axis == 2
-
-    def heads_first(self, cache: Tensor) -> Tensor:
-        """[B, A, T, d], or back again."""
-        return cache.transpose([0, 2, 1, 3]) if self.heads_last else cache
+        self.parts = parts
 
     def forward(self, tensors: list[Tensor]) -> list[Tensor]:
-        past, last = tensors[-2], tensors[-1]
+        count = len(self.names)
         # Paddle's tracer rewrites this source, and its `zip` takes no `strict`.
-        inputs = dict(zip(self.names, tensors[:-2]))  # noqa: B905
-        caches = [
-            (self.heads_first(past[:, 2 * layer]), self.heads_first(past[:, 2 * layer + 1]))
-            for layer in range(self.layers)
-        ]
+        inputs = dict(zip(self.names, tensors[:count]))  # noqa: B905
+        past, last = tensors[count:-1], tensors[-1]
+        caches = [(past[part], past[part + 1]) for part in range(0, self.parts, 2)]
         output = self.model.backbone(**inputs, past_key_values=caches, use_cache=True)
-        held = paddle.shape(past)[3]
-        new = [self.heads_first(part)[:, :, held:] for pair in output.past_key_values for part in pair]
+        new = [part for pair in output.past_key_values for part in pair]
         hidden = output.last_hidden_state
         shape = paddle.shape(hidden)
         rows = paddle.arange(shape[0], dtype="int64") * shape[1].astype("int64")
         picked = hidden.flatten(0, 1).gather(rows + last)  # [B, H]
         return [self.model.score(picked), paddle.stack(new, axis=1)]
+
+
+@contextmanager
+def behind_cache(model: LanguageModel) -> Iterator[None]:
+    """While entered, the model's layers read caches [B, A, T, d] in place, and return those of the new tokens."""
+    layers = list(model.backbone.stack.layers)
+    own = [layer.self_attn for layer in layers]
+    model.backbone.cache_heads_axis = 1
+    for layer, attention in zip(layers, own, strict=True):
+        layer.self_attn = _AttentionBehindCache(attention)
+    try:
+        yield
+    finally:
+        for layer, attention in zip(layers, own, strict=True):
+            layer.self_attn = attention
+        del model.backbone.cache_heads_axis
 
 
 class DecoderGraph:
@@ -97,7 +142,7 @@ class DecoderGraph:
         self._inputs: dict[str, Axes] = {
             **dict.fromkeys(self._facts.inputs, ("length",)),
             "attention_mask": (1, "length", "past and length"),
-            "past": (layers, heads_, "past", width),
+            **dict.fromkeys(self._facts.past, (heads_, "past", width)),
             "last": (),
         }
         self.axes: dict[str, Axes] = {**self._inputs, "new": (layers, heads_, "length", width)}
@@ -105,8 +150,10 @@ class DecoderGraph:
 
     def save(self, bundle: Path) -> None:
         """Write the Paddle graph below `paddle/`, and `decoder.json`."""
-        layer = _Reader(self._model, self._facts.inputs[:-2], self._model.config.num_hidden_layers)
-        save_paddle(layer, self._inputs, {"past"}, bundle / "paddle")
+        past = self._facts.past
+        layer = _Reader(self._model, self._facts.inputs[: -len(past) - 1], len(past))
+        with behind_cache(self._model):
+            save_paddle(layer, self._inputs, set(past), bundle / "paddle")
         self._facts.save(bundle)
 
     def compare(self, backends: Mapping[str, Backend]) -> list[Comparison]:

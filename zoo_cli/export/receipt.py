@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from zoo_cli.base.files import read_json, sha256_file
-from zoo_cli.base.resources import locate
-from zoo_cli.recipe.loading import LoadedRecipe
+from zoo_cli.base.resources import locate, resource_folder
+from zoo_cli.recipe.loading import LoadedRecipe, read_document
 
 METRICS = "metrics.json"
 _WEIGHTS = (".onnx", ".bin", ".pdiparams", ".safetensors")
@@ -34,8 +34,9 @@ def provenance(loaded: LoadedRecipe, source: Path) -> dict[str, Any]:
         source: model folder or bundle.
 
     Returns:
-        ``seed`` of the training; ``data``: SHA-256 of each of the recipe's files, by part, as they are now; and
-        ``metrics``: the scores that training wrote.
+        ``seed`` of the training; ``data``: SHA-256 of each of the recipe's files, by part, as they are now;
+        ``metrics``: the scores that training wrote; and ``origin``: ``init``, the weights that training began with,
+        their ``source``, ``language`` and ``licence``, of which the recipe may state another.
     """
     section = loaded.recipe.data
     parts = {"train": section.train, "dev": section.dev, "test": section.test}
@@ -47,8 +48,18 @@ def provenance(loaded: LoadedRecipe, source: Path) -> dict[str, Any]:
         "seed": loaded.recipe.train.seed,
         "data": {part: files for part, files in data.items() if files},
         "metrics": read_json(source / METRICS) if (source / METRICS).is_file() else {},
+        "origin": _origin(loaded),
     }
     return {name: value for name, value in known.items() if value not in ({}, None)}
+
+
+def _origin(loaded: LoadedRecipe) -> dict[str, str]:
+    known: dict[str, Any] = {"init": loaded.recipe.model.init}
+    if loaded.checkpoint is not None and loaded.preset is not None:
+        preset = read_document(resource_folder("configs") / "models" / f"{loaded.preset}.yaml").value
+        known |= {name: preset.get(name) for name in ("source", "language", "licence")}
+    known["licence"] = loaded.recipe.export.licence or known.get("licence")
+    return {name: str(value) for name, value in known.items() if value}
 
 
 def timed_shapes(longest: int) -> list[tuple[int, int]]:

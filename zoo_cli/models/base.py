@@ -9,6 +9,7 @@ import paddle
 from paddle import nn
 
 from zoo_cli.models.config import ModelConfig
+from zoo_cli.models.parallel import set_weight
 from zoo_cli.registry import family, family_of, resolve
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Model(nn.Layer):
             weight_name = f"{name}.weight"
             if isinstance(layer, nn.Linear | nn.Embedding) and (only is None or weight_name in only):
                 drawn = paddle.normal(mean=0.0, std=self.spread(weight_name), shape=layer.weight.shape)
-                layer.weight.set_value(drawn)
+                set_weight(layer.weight, drawn.numpy())
 
 
 def build_backbone(config: ModelConfig) -> Model:

@@ -2,11 +2,13 @@
 
 Three layouts are read and written: ``"zoo"`` (`config.json`, `model.safetensors` with PaddleNLP's names),
 ``"paddlenlp"`` (`config.json` or `model_config.json`, `model_state.pdparams`) and ``"huggingface"`` (`config.json`,
-`model.safetensors` with transformers' names).
+`model.safetensors` with transformers' names). In each of them the weights may be in several files with an index, such
+as `model.safetensors.index.json`.
 """
 
 from __future__ import annotations
 
+import functools
 import pickle
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -14,7 +16,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import safetensors
 from safetensors.numpy import save_file
 
 from zoo_cli.base.errors import ArtifactError, Location
@@ -22,6 +23,15 @@ from zoo_cli.base.files import atomic_file, read_json
 from zoo_cli.models.config import ModelConfig, flatten_legacy, parse
 from zoo_cli.models.config import override as override_keys
 from zoo_cli.models.conversion import HuggingFaceLayout
+from zoo_cli.models.stored import (
+    Converted,
+    StoredTensor,
+    broken,
+    pickled_tensors,
+    read_index,
+    safetensors_tensors,
+    widen,
+)
 from zoo_cli.registry import FAMILIES, FamilySpec, family, family_of, resolve
 
 Layout = Literal["zoo", "paddlenlp", "huggingface"]
@@ -30,6 +40,8 @@ CONFIG = "config.json"
 LEGACY_CONFIG = "model_config.json"
 SAFETENSORS = "model.safetensors"
 PDPARAMS = "model_state.pdparams"
+INDEX = ".index.json"
+"""Behind the name of a weight file: the index of several, of which `model-00001-of-00003.safetensors` is one."""
 TORCH = "pytorch_model.bin"
 BOOKKEEPING = "StructuredToParameterName@@"
 
@@ -49,11 +61,11 @@ def find_layout(folder: Path) -> Layout:
         ArtifactError: there are no weights that can be read (`missing-weights`, `torch-pickle`).
     """
     folder = Path(folder)
-    if (folder / SAFETENSORS).is_file():
-        names = safetensors_names(folder / SAFETENSORS)
+    if has_file(folder, SAFETENSORS):
+        names = _safetensors(folder)
         layouts = (huggingface_layout(family(name)) for name in FAMILIES)
         return "huggingface" if any(layout and layout.owns(names) for layout in layouts) else "zoo"
-    if (folder / PDPARAMS).is_file():
+    if has_file(folder, PDPARAMS):
         return "paddlenlp"
     if (folder / TORCH).is_file():
         raise ArtifactError(
@@ -141,7 +153,7 @@ def load_config(
     if not isinstance(values, dict):
         raise ArtifactError("broken-json", "the configuration is not a JSON object", at=at)
     # Files converted from one layout to the other keep foreign keys, so the weights decide where there are any.
-    has_weights = any((folder / name).is_file() for name in (SAFETENSORS, PDPARAMS))
+    has_weights = any(has_file(folder, name) for name in (SAFETENSORS, PDPARAMS))
     spec, flat = normalise(values, architecture, at, find_layout(folder) == "huggingface" if has_weights else None)
     return parse(spec.config, override_keys(flat, overrides or {}), at)
 
@@ -149,28 +161,60 @@ def load_config(
 # -- reading weights ------------------------------------------------------------------------------------------------
 
 
-def read_weights(folder: Path) -> dict[str, np.ndarray]:
-    """A folder's weights under the names the file has; half-precision ones as float32.
+def has_file(folder: Path, name: str) -> bool:
+    """Whether a folder has a weight file of that name, or the index of several."""
+    return any((folder / each).is_file() for each in (name, name + INDEX))
+
+
+def _safetensors(folder: Path) -> dict[str, StoredTensor]:
+    if (folder / SAFETENSORS).is_file():
+        return safetensors_tensors(folder / SAFETENSORS)
+    places = read_index(folder / (SAFETENSORS + INDEX))
+    parts = {path: safetensors_tensors(path) for path in sorted(set(places.values()))}
+    found = {name: parts[path].get(name) for name, path in sorted(places.items(), key=lambda item: str(item[1]))}
+    for name, tensor in found.items():
+        if tensor is None:
+            raise broken(places[name], ValueError(f"the index says that {name!r} is here, which it is not"))
+    return {name: tensor for name, tensor in found.items() if tensor is not None}
+
+
+def open_weights(folder: Path) -> dict[str, StoredTensor]:
+    """A folder's weights under the names its files have, to be read one by one.
 
     Raises:
-        ArtifactError: there are none (`missing-weights`), or the file is damaged (`broken-weights`) or holds anything
-            but arrays (`unsafe-pickle`).
+        ArtifactError: there are none (`missing-weights`), a part is missing (`missing-part`), a file is damaged
+            (`broken-weights`, `broken-index`) or holds anything but arrays (`unsafe-pickle`).
     """
     folder = Path(folder)
-    return (
-        read_pdparams(folder / PDPARAMS)
-        if find_layout(folder) == "paddlenlp"
-        else read_safetensors(folder / SAFETENSORS)
-    )
+    if find_layout(folder) != "paddlenlp":
+        return _safetensors(folder)
+    single = folder / PDPARAMS
+    return pickled_tensors(single if single.is_file() else read_index(folder / (PDPARAMS + INDEX)), read_pdparams)
 
 
-def _broken(path: Path, error: Exception) -> ArtifactError:
-    return ArtifactError(
-        "broken-weights",
-        "the weights cannot be read: {reason}",
-        at=Location.of(path),
-        reason=str(error) or type(error).__name__,
-    )
+def read_weights(folder: Path) -> dict[str, np.ndarray]:
+    """All of a folder's weights under the names its files have; half-precision ones as float32. Errors as of
+    `open_weights`."""
+    return {name: tensor.read() for name, tensor in open_weights(folder).items()}
+
+
+def convert_weights(layout: HuggingFaceLayout, weights: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
+    """Hugging Face's weights under our names, each converted when it is read.
+
+    Args:
+        layout: converts a tensor without looking at others.
+        weights: under their names.
+    """
+    converted: dict[str, StoredTensor] = {}
+    for name, tensor in weights.items():
+        outline = np.broadcast_to(np.float32(0), tensor.shape)  # the shape without the numbers
+        for own, value in layout.weights_from({name: outline}).items():
+            converted[own] = Converted(tensor, value.shape, functools.partial(_converted, layout, name, own))
+    return converted
+
+
+def _converted(layout: HuggingFaceLayout, name: str, own: str, whole: np.ndarray) -> np.ndarray:
+    return layout.weights_from({name: whole})[own]
 
 
 def safetensors_names(path: Path) -> list[str]:
@@ -179,11 +223,7 @@ def safetensors_names(path: Path) -> list[str]:
     Raises:
         ArtifactError: the file is damaged (`broken-weights`).
     """
-    try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            return list(file.keys())
-    except safetensors.SafetensorError as error:
-        raise _broken(path, error) from error
+    return list(safetensors_tensors(path))
 
 
 def read_safetensors(path: Path) -> dict[str, np.ndarray]:
@@ -192,25 +232,7 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
     Raises:
         ArtifactError: the file is damaged (`broken-weights`).
     """
-    try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            kinds = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118 (not a mapping)
-            weights = {name: file.get_tensor(name) for name, kind in kinds.items() if kind != "BF16"}
-        if "BF16" in kinds.values():  # numpy has no such type
-            for name, entry in safetensors.deserialize(Path(path).read_bytes()):
-                if entry["dtype"] == "BF16":
-                    bits = np.frombuffer(entry["data"], np.uint16).reshape(entry["shape"])
-                    weights[name] = _widen(bits)
-    except safetensors.SafetensorError as error:
-        raise _broken(path, error) from error
-    return {name: _widen(weights[name]) for name in kinds}
-
-
-def _widen(value: np.ndarray) -> np.ndarray:
-    """float16 and bfloat16 (which PaddlePaddle hands to numpy as uint16) as float32; other types unchanged."""
-    if value.dtype == np.uint16:
-        return (value.astype(np.uint32) << 16).view(np.float32)
-    return value.astype(np.float32) if value.dtype in (np.float16, np.float64) else value
+    return {name: tensor.read() for name, tensor in safetensors_tensors(path).items()}
 
 
 def _reconstruct(kind: type, shape: tuple[int, ...], code: bytes) -> np.ndarray:
@@ -268,9 +290,9 @@ def read_pdparams(path: Path) -> dict[str, np.ndarray]:
             reason=str(error),
         ) from error
     except (EOFError, ValueError, TypeError, IndexError, KeyError, AttributeError, MemoryError) as error:
-        raise _broken(path, error) from error
+        raise broken(path, error) from error
     if not isinstance(content, dict):
-        raise _broken(path, ValueError("it is not a table of arrays"))
+        raise broken(path, ValueError("it is not a table of arrays"))
     weights = {}
     for name, value in content.items():
         if name == BOOKKEEPING:
@@ -278,8 +300,8 @@ def read_pdparams(path: Path) -> dict[str, np.ndarray]:
         if isinstance(value, tuple) and len(value) == 2:  # a tensor saved alone: (its name, its values)
             value = value[1]
         if not isinstance(name, str) or not isinstance(value, np.ndarray) or value.dtype.hasobject:
-            raise _broken(path, ValueError(f"the entry {name!r} is not an array of numbers"))
-        weights[name] = _widen(value)
+            raise broken(path, ValueError(f"the entry {name!r} is not an array of numbers"))
+        weights[name] = widen(value)
     return weights
 
 

@@ -49,6 +49,7 @@ class ModelConfig(BaseModel):
         num_labels: outputs C of a classification head; follows `id2label` where both are given.
         id2label: label names by index.
         num_intents: intents of a joint head of intent and slots, whose slot tags are the labels.
+        num_links: kinds of links between spans of a head for token pairs, whose kinds of spans are the labels.
         classifier_dropout: dropout before a classification head; `hidden_dropout_prob` unless given.
         problem_type: ``regression``, ``single_label_classification`` or ``multi_label_classification``; found from
             the labels unless given.
@@ -86,6 +87,7 @@ class ModelConfig(BaseModel):
     label2id: dict[str, int] | None = None
     num_choices: int | None = None
     num_intents: int = Field(default=2, gt=0)
+    num_links: int = Field(default=0, ge=0)
     classifier_dropout: float | None = Field(default=None, ge=0, le=1)
     problem_type: str | None = None
 

@@ -23,6 +23,7 @@ from zoo_cli.decoding.processors import TokenLogits
 from zoo_cli.models.cache import DecodingCache
 from zoo_cli.models.language_model import LanguageModel
 from zoo_cli.models.outputs import Cache, Tensor
+from zoo_cli.models.parallel import divided_among, own_heads, whole
 from zoo_cli.models.single_token import SingleTokenStack
 
 
@@ -30,7 +31,8 @@ class RunningBatch:
     """A language model with a running batch of rows: the `zoo_cli.decoding.engine.StepModel` of paddle models.
 
     Args:
-        model: in evaluation mode; its weights may not change while there are rows.
+        model: in evaluation mode; its weights may not change while there are rows. Processes that share it do the same
+            things in the same order; each has the keys and values of its own heads.
     """
 
     def __init__(self, model: LanguageModel) -> None:
@@ -38,7 +40,8 @@ class RunningBatch:
         self._model = model
         self._backbone = model.backbone
         self._layers = SingleTokenStack(model.backbone.stack)
-        self._cache = DecodingCache([size.num_heads for size in sizes], sizes[0].head_dim)
+        parts = divided_among(model.backbone.stack.layers[0].self_attn.out_proj.weight) if sizes else 1
+        self._cache = DecodingCache([size.num_heads // parts for size in sizes], sizes[0].head_dim)
         self._last: dict[str, np.ndarray] = {}  # what each row's last token had as inputs, int64 [n]
 
     @property
@@ -60,7 +63,7 @@ class RunningBatch:
         last = {name: values[np.arange(count), ends] for name, values in inputs.items()}
         self._last = {name: np.concatenate([self._last.get(name, last[name][:0]), last[name]]) for name in last}
         flat = paddle.to_tensor(np.arange(count) * width + ends)
-        hidden = output.last_hidden_state.flatten(0, 1).gather(flat)  # [m, H]
+        hidden = whole(output.last_hidden_state).flatten(0, 1).gather(flat)  # [m, H]
         return self._model.score(hidden).astype("float32").numpy()
 
     @paddle.no_grad()
@@ -69,7 +72,7 @@ class RunningBatch:
         self._last["position_ids"] = self._last["position_ids"] + 1
         self._cache.open_step()
         embedded = self._backbone.embed(**_tensors({name: values[:, None] for name, values in self._last.items()}))
-        hidden = self._layers(embedded.squeeze(1), self._cache)  # [n, H]
+        hidden = self._layers(whole(embedded).squeeze(1), self._cache)  # [n, H]
         return self._model.score(hidden).astype("float32").numpy()
 
     def select(self, rows: np.ndarray) -> None:
@@ -80,7 +83,7 @@ class RunningBatch:
         """Caches [m, A, S, d] of the layers, each freed when the next is asked for."""
         waiting = list(caches)
         while waiting:
-            key, value = waiting.pop(0)
+            key, value = (own_heads(part, self._backbone.cache_heads_axis) for part in waiting.pop(0))
             if self._backbone.cache_heads_axis == 2:
                 key, value = key.transpose([0, 2, 1, 3]), value.transpose([0, 2, 1, 3])
             yield key, value

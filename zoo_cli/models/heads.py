@@ -1,9 +1,9 @@
 """Heads, each written once: any family's backbone goes under them.
 
 They follow BERT (Devlin et al., 2018), https://arxiv.org/abs/1810.04805; `SpanExtraction` is UIE's (Lu et al., 2022),
-https://arxiv.org/abs/2203.12277. A head passes the arguments it does not know to its backbone, so that it accepts
-exactly the inputs of the family: ``input_ids``, ``token_type_ids``, ``position_ids``, ``attention_mask``,
-``output_hidden_states``, ``output_attentions``, ``output_attention_scores`` and so on.
+https://arxiv.org/abs/2203.12277, and `TokenPairs` PaddleNLP's GPLinker. A head passes the arguments it does not know to
+its backbone, so that it accepts exactly the inputs of the family: ``input_ids``, ``token_type_ids``, ``position_ids``,
+``attention_mask``, ``output_hidden_states``, ``output_attentions``, ``output_attention_scores`` and so on.
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
+from zoo_cli.models import cpu
 from zoo_cli.models.base import HeadModel
 from zoo_cli.models.config import ModelConfig
-from zoo_cli.models.layers import activation
-from zoo_cli.models.losses import classification_loss, cross_entropy, span_loss
+from zoo_cli.models.layers import LayerNorm, Linear, activation
+from zoo_cli.models.losses import classification_loss, cross_entropy, pair_loss, span_loss
 from zoo_cli.models.outputs import ModelOutput, Tensor
 
 
@@ -131,9 +133,9 @@ class LMHead(nn.Layer):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.transform = nn.Linear(config.hidden_size, config.hidden_size)
+        self.transform = Linear(config.hidden_size, config.hidden_size)
         self.activation = activation(config.hidden_act)
-        self.layer_norm = nn.LayerNorm(config.hidden_size, epsilon=config.norm_epsilon)
+        self.layer_norm = LayerNorm(config.hidden_size, epsilon=config.norm_epsilon)
         self.decoder_bias = self.create_parameter([config.vocab_size], is_bias=True)
 
     def forward(self, hidden: Tensor, embedding: Tensor, masked_positions: Tensor | None = None) -> Tensor:
@@ -150,6 +152,8 @@ class LMHead(nn.Layer):
         if masked_positions is not None:
             hidden = hidden.flatten(0, 1).gather(masked_positions)  # [n, H]
         hidden = self.layer_norm(self.activation(self.transform(hidden)))
+        if paddle.is_grad_enabled() and not embedding.stop_gradient and cpu.fits(hidden, embedding, self.decoder_bias):
+            return cpu.linear(hidden, embedding, self.decoder_bias, transposed=True)
         return vocabulary_scores(hidden, embedding) + self.decoder_bias
 
 
@@ -304,4 +308,148 @@ class IntentSlot(HeadModel):
             attention_scores=base.attention_scores,
             intent_logits=intent_logits,
             slot_logits=slot_logits,
+        )
+
+
+class RotaryPositions(nn.Layer):
+    """Turns each two numbers of a vector by an angle that grows with the place of the token, so that products of two
+    vectors depend on how far apart they are (Su et al., 2021), https://arxiv.org/abs/2104.09864.
+
+    Args:
+        width: of the vectors.
+        longest: number of places.
+    """
+
+    def __init__(self, width: int, longest: int) -> None:
+        super().__init__()
+        speeds = 10000.0 ** (-np.arange(0, width, 2) / width)
+        angles = np.outer(np.arange(longest), speeds)  # [P, width / 2]
+        for name, values in (("sin", np.sin(angles)), ("cos", np.cos(angles))):
+            self.register_buffer(name, paddle.to_tensor(values.astype(np.float32)), persistable=False)
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """[B, S, width] -> [B, S, width]."""
+        length = paddle.shape(vectors)[1]
+        sin, cos = self.sin[:length], self.cos[:length]
+        even, odd = vectors[..., ::2], vectors[..., 1::2]
+        return paddle.stack([even * cos - odd * sin, even * sin + odd * cos], axis=-1).flatten(-2)
+
+
+class GlobalPointer(nn.Layer):
+    """Scores of pairs of tokens, in the efficient form (Su et al., 2022), https://arxiv.org/abs/2208.03054: all kinds
+    of pairs share one product, and each kind adds a bias for the first and one for the second token.
+
+    Args:
+        config: sizes.
+        kinds: C.
+        spans: the pairs are first and last tokens: places count, and no span ends before it starts.
+    """
+
+    width = 64
+    """Of queries and keys, as in PaddleNLP."""
+    masked = -1e4
+    """Score of what is no pair. PaddleNLP's -1e12 does not survive addition, nor half precision."""
+
+    def __init__(self, config: ModelConfig, kinds: int, spans: bool) -> None:
+        super().__init__()
+        self.dense1 = nn.Linear(config.hidden_size, 2 * self.width)
+        self.dense2 = nn.Linear(2 * self.width, 2 * kinds)
+        self.rotary = RotaryPositions(self.width, config.max_position_embeddings) if spans else None
+
+    def forward(self, hidden: Tensor, seen: Tensor) -> Tensor:
+        """Score all pairs.
+
+        Args:
+            hidden: [B, S, H].
+            seen: false for padding, [B, S].
+
+        Returns:
+            [B, C, S, S], first tokens before second ones.
+        """
+        projected = self.dense1(hidden)  # [B, S, 2 d], queries and keys by turns
+        query, key = projected[..., ::2], projected[..., 1::2]
+        pairs = seen.unsqueeze(2).logical_and(seen.unsqueeze(1))  # [B, S, S]
+        if self.rotary is not None:
+            query, key = self.rotary(query), self.rotary(key)
+            places = paddle.arange(paddle.shape(hidden)[1])
+            pairs = pairs.logical_and(places.unsqueeze(1) <= places)
+        products = paddle.matmul(query, key, transpose_y=True) * self.width**-0.5
+        biases = self.dense2(projected).transpose([0, 2, 1]) / 2  # [B, 2 C, S], of second and first tokens by turns
+        scores = products.unsqueeze(1) + biases[:, ::2].unsqueeze(2) + biases[:, 1::2].unsqueeze(3)
+        return paddle.where(pairs.unsqueeze(1), scores, paddle.full([], self.masked, scores.dtype))
+
+
+@dataclass
+class TokenPairOutput(ModelOutput):
+    """Spans of a text and the links between them.
+
+    Args:
+        entity_logits: [B, C, S, S], scores of a span of kind c from token i to token j.
+        head_logits: [B, R, S, S], scores of a link of kind r between the spans that start at tokens i and j.
+        tail_logits: [B, R, S, S], the same of the spans that end there.
+    """
+
+    entity_logits: Tensor | None = None
+    head_logits: Tensor | None = None
+    tail_logits: Tensor | None = None
+
+
+class TokenPairs(HeadModel):
+    """GlobalPointer for entities, GPLinker for entities and links, as PaddleNLP's students of UIE have them.
+
+    Su, 2022, https://kexue.fm/archives/8888.
+
+    Args:
+        config: sizes; `num_labels` is the number of kinds of spans, `num_links` that of kinds of links.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        self.entity_output = GlobalPointer(config, config.num_labels, spans=True)
+        if config.num_links:
+            self.head_output = GlobalPointer(config, config.num_links, spans=False)
+            self.tail_output = GlobalPointer(config, config.num_links, spans=False)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        *,
+        attention_mask: Tensor | None = None,
+        entity_labels: Tensor | None = None,
+        head_labels: Tensor | None = None,
+        tail_labels: Tensor | None = None,
+        **inputs: Any,
+    ) -> TokenPairOutput:
+        """Score spans, and links if there are kinds of them.
+
+        Args:
+            attention_mask: 1 for tokens and 0 for padding, [B, S].
+            entity_labels: kind, first and last token of each span, [B, T, 3]; negative ones fill up.
+            head_labels: kind of each link with the first tokens of both spans, [B, T, 3].
+            tail_labels: the same with the last tokens.
+
+        Returns:
+            See `TokenPairOutput`; with all labels also `loss`, a third of the sum of `pair_loss`. PaddleNLP takes a
+            third without links, too.
+        """
+        base = self.backbone(input_ids, attention_mask=attention_mask, **inputs)
+        seen = input_ids != self.config.pad_token_id if attention_mask is None else attention_mask != 0
+        entity_logits = self.entity_output(base.last_hidden_state, seen)
+        head_logits = tail_logits = None
+        scored = [(entity_logits, entity_labels)]
+        if self.config.num_links:
+            head_logits = self.head_output(base.last_hidden_state, seen)
+            tail_logits = self.tail_output(base.last_hidden_state, seen)
+            scored += [(head_logits, head_labels), (tail_logits, tail_labels)]
+        loss = None
+        if all(labels is not None for _, labels in scored):
+            loss = sum(pair_loss(logits, labels) for logits, labels in scored) / 3
+        return TokenPairOutput(
+            loss=loss,
+            hidden_states=base.hidden_states,
+            attentions=base.attentions,
+            attention_scores=base.attention_scores,
+            entity_logits=entity_logits,
+            head_logits=head_logits,
+            tail_logits=tail_logits,
         )

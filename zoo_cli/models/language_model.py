@@ -125,7 +125,7 @@ class TokenEmbeddings(nn.Layer):
         """Embed ids [B, S], or add to given word embeddings [B, S, H]; the result is [B, S, H]."""
         words = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds
         if token_type_ids is None:
-            token_type_ids = paddle.zeros(paddle.shape(words)[:2], dtype="int64")
+            token_type_ids = paddle.zeros_like(words[:, :, 0], dtype="int64")
         return words + self.position_embeddings(position_ids) + self.token_type_embeddings(token_type_ids)
 
 
@@ -142,5 +142,6 @@ def left_padded_positions(
     """
     if input_ids is None or past_key_values:
         return default_positions(inputs_embeds if input_ids is None else input_ids, past_key_values)
-    seen = (input_ids != pad_token_id).astype("int64").cumsum(axis=-1) > 0  # [B, S]
-    return (seen.astype("int64").cumsum(axis=-1) - 1).clip(min=0)
+    # A distributed tensor has no axis -1 in cumsum: Paddle writes where it must not.
+    seen = (input_ids != pad_token_id).astype("int64").cumsum(axis=1) > 0  # [B, S]
+    return (seen.astype("int64").cumsum(axis=1) - 1).clip(min=0)

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
-from paddle.autograd import PyLayer
 
 from zoo_cli.base.errors import UsageError
+from zoo_cli.models import cpu
 from zoo_cli.models.config import ModelConfig
 from zoo_cli.models.outputs import Cache, ModelOutput, Tensor
 
@@ -24,28 +24,50 @@ HIDDEN = -1e4
 """Added to the score of a hidden key. Not minus infinity: a row without any visible key then attends by its scores."""
 
 
-class _AddBias(PyLayer):
-    """``x + bias`` whose bias gradient is a matrix product: on a CPU, PaddlePaddle's own sum over rows takes about as
-    long as the product of the layer itself."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, bias: Tensor) -> Tensor:
-        return x + bias
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
-        rows = grad.reshape([-1, grad.shape[-1]])
-        return grad, paddle.matmul(paddle.ones([1, rows.shape[0]], rows.dtype), rows).reshape([-1])
-
-
 class Linear(nn.Linear):
-    """`paddle.nn.Linear` with a faster backward pass on CPUs; see `_AddBias`."""
+    """`paddle.nn.Linear`, faster in training on CPUs; see `zoo_cli.models.cpu`."""
 
     def forward(self, x: Tensor) -> Tensor:
         learns = paddle.is_grad_enabled() and self.bias is not None and not self.bias.stop_gradient
-        if not (learns and paddle.in_dynamic_mode() and x.place.is_cpu_place()):
+        if learns and cpu.fits(x, self.weight, self.bias):
+            return cpu.linear(x, self.weight, self.bias)
+        return super().forward(x)
+
+
+class LayerNorm(nn.LayerNorm):
+    """`paddle.nn.LayerNorm` over the last axis, faster in training on CPUs; see `zoo_cli.models.cpu`.
+
+    Args:
+        size: of the last axis.
+        epsilon: added to the variance.
+    """
+
+    def __init__(self, size: int, epsilon: float = 1e-5) -> None:
+        super().__init__(size, epsilon=epsilon)
+        self.epsilon = epsilon
+
+    def forward(self, x: Tensor) -> Tensor:
+        frozen = x.stop_gradient or self.weight.stop_gradient or self.bias.stop_gradient
+        learns = paddle.is_grad_enabled() and not frozen
+        if learns and cpu.fits(x, self.weight, self.bias):
+            return cpu.layer_norm(x, self.weight, self.bias, self.epsilon)
+        return super().forward(x)
+
+
+class Dropout(nn.Dropout):
+    """`paddle.nn.Dropout`, faster in training on CPUs; see `zoo_cli.models.cpu`.
+
+    Processes that share a tensor draw what one process would draw for the whole of it.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or not 0 < self.p < 1:
             return super().forward(x)
-        return _AddBias.apply(paddle.matmul(x, self.weight), self.bias)
+        if cpu.fits(x):
+            return cpu.dropout(x, self.p)
+        if paddle.in_dynamic_mode() and x.is_dist() and cpu.is_here():
+            return x * cpu.dropout_mask(x.shape, self.p)
+        return super().forward(x)
 
 
 def activation(name: str) -> Callable[[Tensor], Tensor]:
@@ -60,9 +82,9 @@ def activation(name: str) -> Callable[[Tensor], Tensor]:
         "gelu_pytorch_tanh": _tanh_gelu,
         "quick_gelu": lambda x: x * F.sigmoid(1.702 * x),
         "linear": lambda x: x,
+        "gelu": _gelu,
     }
     plain = (
-        "gelu",
         "relu",
         "relu6",
         "tanh",
@@ -86,6 +108,12 @@ def activation(name: str) -> Callable[[Tensor], Tensor]:
         name=name,
         names=", ".join([*plain, *special]),
     )
+
+
+def _gelu(x: Tensor) -> Tensor:
+    if paddle.is_grad_enabled() and not x.stop_gradient and cpu.fits(x):
+        return cpu.gelu(x)
+    return F.gelu(x)
 
 
 def _tanh_gelu(x: Tensor) -> Tensor:
@@ -161,8 +189,8 @@ class Embeddings(nn.Layer):
         self.word_embeddings = nn.Embedding(config.vocab_size, size)
         self.position_embeddings = nn.Embedding(config.max_position_embeddings, size)
         self.token_type_embeddings = nn.Embedding(type_vocab_size, size)
-        self.layer_norm = nn.LayerNorm(size, epsilon=config.norm_epsilon)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.layer_norm = LayerNorm(size, epsilon=config.norm_epsilon)
+        self.dropout = Dropout(config.hidden_dropout_prob)
 
     def forward(
         self,
@@ -231,7 +259,7 @@ class MultiHeadAttention(nn.Layer):
         self.k_proj = Linear(hidden_size, width)
         self.v_proj = Linear(hidden_size, width)
         self.out_proj = Linear(width, hidden_size)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     @property
     def projections(self) -> tuple[nn.Linear, ...]:
@@ -288,10 +316,10 @@ class EncoderLayer(nn.Layer):
         self.self_attn = MultiHeadAttention(hidden_size, num_heads, head_dim, attention_dropout)
         self.linear1 = Linear(hidden_size, intermediate_size)
         self.linear2 = Linear(intermediate_size, hidden_size)
-        self.norm1 = nn.LayerNorm(hidden_size, epsilon=epsilon)
-        self.norm2 = nn.LayerNorm(hidden_size, epsilon=epsilon)
-        self.dropout1 = nn.Dropout(dropout)
-        self.dropout2 = nn.Dropout(dropout)
+        self.norm1 = LayerNorm(hidden_size, epsilon=epsilon)
+        self.norm2 = LayerNorm(hidden_size, epsilon=epsilon)
+        self.dropout1 = Dropout(dropout)
+        self.dropout2 = Dropout(dropout)
         self.activation = activation(activation_name)
 
     def forward(self, hidden: Tensor, bias: Tensor | None = None, past: Cache | None = None) -> AttentionResult:
@@ -336,7 +364,7 @@ class Encoder(nn.Layer):
                 )
             )
         self.layers = nn.LayerList(layers)
-        self.norm = nn.LayerNorm(config.hidden_size, epsilon=config.norm_epsilon) if final_norm else None
+        self.norm = LayerNorm(config.hidden_size, epsilon=config.norm_epsilon) if final_norm else None
 
     def forward(
         self,

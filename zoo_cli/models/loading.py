@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import paddle
 
 from zoo_cli.base.errors import ArtifactError, Location, UsageError
 from zoo_cli.base.files import write_json
@@ -17,6 +18,8 @@ from zoo_cli.models import checkpoint
 from zoo_cli.models.base import Model
 from zoo_cli.models.checkpoint import Layout
 from zoo_cli.models.config import ModelConfig, parse
+from zoo_cli.models.parallel import TensorGroup, divide, set_weight
+from zoo_cli.models.stored import StoredTensor, read_part
 from zoo_cli.registry import family, family_of, resolve
 
 logger = logging.getLogger(__name__)
@@ -61,12 +64,15 @@ class LoadReport:
         return "\n".join(lines)
 
 
-def build(architecture: str, config: Mapping[str, Any] | ModelConfig | None = None) -> Any:
+def build(
+    architecture: str, config: Mapping[str, Any] | ModelConfig | None = None, *, group: TensorGroup | None = None
+) -> Any:
     """A model with freshly drawn weights, or a loss (``...Criterion``).
 
     Args:
         architecture: class name as in PaddleNLP or Hugging Face, e.g. ``"ErnieForTokenClassification"``.
         config: keys of a `config.json`; those left out take the family's defaults.
+        group: processes that share the model; each gets its part of the weights that one alone would draw.
 
     Returns:
         A `zoo_cli.models.base.Model` (for a loss a `paddle.nn.Layer`) in training mode. The weights depend on
@@ -75,14 +81,21 @@ def build(architecture: str, config: Mapping[str, Any] | ModelConfig | None = No
     Raises:
         UsageError: there is no such class (`unknown-architecture`), or a value is wrong (`bad-config`).
     """
-    model = _construct(architecture, config)
+    model = _construct(architecture, config, group)
     if isinstance(model, Model):
         model.draw_weights()
     return model
 
 
-def _construct(architecture: str, config: Mapping[str, Any] | ModelConfig | None) -> Any:
-    """A model whose weights are still to be drawn or read."""
+def _construct(
+    architecture: str, config: Mapping[str, Any] | ModelConfig | None, group: TensorGroup | None = None
+) -> Any:
+    """A model, or a process' part of one, whose weights are still to be drawn or read."""
+    if group is not None:
+        with paddle.LazyGuard():
+            model = _construct(architecture, config)
+        divide(model, group)
+        return model
     if isinstance(config, ModelConfig):
         spec, values = family_of(architecture), config.as_dict()
     else:
@@ -98,6 +111,7 @@ def load(
     *,
     strict: bool = False,
     overrides: Mapping[str, Any] | None = None,
+    group: TensorGroup | None = None,
 ) -> Model:
     """A model with the weights of a folder of any layout (see `zoo_cli.models.checkpoint`).
 
@@ -109,6 +123,8 @@ def load(
         strict: accept only a file with exactly the model's weights. Otherwise weights of the head and of the pooler may
             be missing and unused ones may be there, both of which are logged as a warning.
         overrides: configuration keys that replace those of the file, e.g. ``{"num_labels": 5}``.
+        group: processes that share the model. Each reads its part of the weights only, one weight after another (of
+            pickled files one file after another).
 
     Returns:
         The model in evaluation mode; `load_report` says what was found.
@@ -119,7 +135,7 @@ def load(
     """
     folder = Path(folder)
     config = checkpoint.load_config(folder, architecture, overrides)
-    weights = checkpoint.read_weights(folder)
+    weights = checkpoint.open_weights(folder)
     spec = family(config.family)
     if checkpoint.find_layout(folder) == "huggingface":
         layout = checkpoint.huggingface_layout(spec)
@@ -130,8 +146,8 @@ def load(
                 at=Location.of(folder),
                 family=spec.name,
             )
-        weights = layout.weights_from(weights)
-    model: Model = _construct(architecture or config.architecture or spec.backbone, config)
+        weights = checkpoint.convert_weights(layout, weights)
+    model: Model = _construct(architecture or config.architecture or spec.backbone, config, group)
     report = load_weights(model, weights, at=Location.of(folder))
     _check(model, report, strict, Location.of(folder))
     model.draw_weights(only=set(report.missing))
@@ -157,22 +173,24 @@ def _check(model: Model, report: LoadReport, strict: bool, at: Location) -> None
         logger.warning("%s: %s", at, report)
 
 
-def load_weights(model: Model, weights: Mapping[str, np.ndarray], at: Location | None = None) -> LoadReport:
-    """Set a model's weights from arrays under PaddleNLP's names.
+def load_weights(
+    model: Model, weights: Mapping[str, np.ndarray | StoredTensor], at: Location | None = None
+) -> LoadReport:
+    """Set a model's weights from tensors in memory or in files, under PaddleNLP's names.
 
     The backbone's prefix may be missing or too much, and a tied weight may have any of its names.
 
     Args:
         model: what to fill.
-        weights: name -> array.
+        weights: name -> tensor; those in files are read one after another.
         at: where they are from, for errors.
 
     Raises:
         ArtifactError: shapes differ (`wrong-shapes`), with the list of them; nothing is set then.
     """
     parameters, aliases = _names(model)
-    found: dict[str, np.ndarray] = {}
-    extra: dict[str, np.ndarray] = {}
+    found: dict[str, np.ndarray | StoredTensor] = {}
+    extra: dict[str, np.ndarray | StoredTensor] = {}
     unexpected: list[str] = []
     for given, value in model.own_weights(weights).items():
         name = _fitting_name(given, model.prefix, {*parameters, *aliases})
@@ -185,7 +203,7 @@ def load_weights(model: Model, weights: Mapping[str, np.ndarray], at: Location |
     conflicting = []
     for name, value in extra.items():
         own = found.setdefault(aliases[name], value)
-        if own is not value and not np.array_equal(own, value):
+        if own is not value and not np.array_equal(read_part(own), read_part(value)):
             conflicting.append(name)
     report = LoadReport(
         loaded=tuple(found),
@@ -206,7 +224,7 @@ def load_weights(model: Model, weights: Mapping[str, np.ndarray], at: Location |
             table="\n".join(f"  {name}: {theirs} in the file, {ours} here" for name, theirs, ours in report.mismatched),
         )
     for name, value in found.items():
-        parameters[name].set_value(value.astype(np.float32, copy=False))
+        set_weight(parameters[name], value)
     return report
 
 

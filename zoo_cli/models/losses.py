@@ -96,3 +96,25 @@ def multi_label_loss(logits: Tensor, labels: Tensor) -> Tensor:
         paddle.where(labels == 1, -logits, nothing),
     )
     return sum(paddle.logsumexp(paddle.concat([side, zero], axis=1), axis=1) for side in sides).mean()
+
+
+def pair_loss(logits: Tensor, places: Tensor) -> Tensor:
+    """`multi_label_loss` of all pairs of tokens, summed over the kinds of pairs and averaged over texts.
+
+    It is the loss of GlobalPointer (Su et al., 2022, https://arxiv.org/abs/2208.03054) in its sparse version, which is
+    given the right pairs only. The sum over the wrong ones is taken over themselves, not as the difference of all and
+    the right ones: in single precision that is lost as soon as the right ones score high (PaddleNLP clips it there, and
+    stops learning from what is wrong).
+
+    Args:
+        logits: [B, C, S, S].
+        places: kind, first and second token of each right pair, integers [B, T, 3]; negative ones fill up.
+    """
+    batch, kinds, length, _ = logits.shape
+    size = batch * kinds * length * length
+    rows = paddle.arange(batch, dtype=places.dtype).unsqueeze(1)  # [B, 1]
+    flat = ((rows * kinds + places[..., 0]) * length + places[..., 1]) * length + places[..., 2]  # [B, T]
+    flat = paddle.where(places[..., 0] < 0, paddle.full_like(flat, size), flat).flatten()
+    marks = paddle.scatter(paddle.zeros([size + 1]), flat, paddle.ones([flat.shape[0]]))[:size]
+    shape = [batch * kinds, length * length]
+    return multi_label_loss(logits.astype("float32").reshape(shape), marks.reshape(shape)) * kinds

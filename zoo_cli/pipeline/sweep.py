@@ -41,7 +41,7 @@ SUMMARY, LOGS = "sweep.json", "logs"
 VERBS = {
     "finetune": "zoo_cli.engine.run:SECTIONS",
     "pretrain": "zoo_cli.engine.pretrain:SECTIONS",
-    "distill": "zoo_cli.distill.lesson:SECTIONS",
+    "distill": "zoo_cli.distill.course:SECTIONS",
 }
 """Verbs that can be swept, and what holds the sections of the recipe that each reads."""
 

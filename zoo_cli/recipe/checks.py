@@ -13,14 +13,17 @@ from pydantic import BaseModel, ValidationError
 
 from zoo_cli import registry
 from zoo_cli.base.errors import UsageError
+from zoo_cli.base.resources import resource_folder
 from zoo_cli.recipe.layers import Layered
-from zoo_cli.recipe.schema import ModelSection, Recipe, StudentSection, TrainSection
+from zoo_cli.recipe.schema import DistillMatch, ModelSection, Recipe, StudentSection, TrainSection
+from zoo_cli.recipe.students import LABELLED, student_options, student_task
 from zoo_cli.recipe.validation import Problem
 from zoo_cli.recipe.yaml12 import Path
 
 Rule = Callable[[Recipe, Any, Layered], Iterator[tuple[Path, UsageError]]]
 RULES: list[Rule] = []
 DISTILLATION = "zoo_cli.distill.strategies:recipe_problems"
+DIVISION = "zoo_cli.models.sharding:indivisible"
 
 
 def rule(function: Rule) -> Rule:
@@ -49,6 +52,8 @@ def _models(recipe: Recipe) -> Iterator[tuple[Path, ModelSection | StudentSectio
     yield ("model",), recipe.model
     if recipe.distill is not None:
         yield ("distill", "student"), recipe.distill.student
+        for name, section in recipe.distill.students.items():
+            yield ("distill", "students", name), section
 
 
 def _trainings(recipe: Recipe) -> Iterator[tuple[Path, TrainSection]]:
@@ -59,6 +64,8 @@ def _trainings(recipe: Recipe) -> Iterator[tuple[Path, TrainSection]]:
             yield ("distill", "stages", name, "train"), stage.training(recipe.train)
     if recipe.prune is not None:
         yield ("prune", "stage", "train"), recipe.prune.stage.training(recipe.train)
+    if recipe.quantize is not None and recipe.quantize.method == "qat":
+        yield ("quantize", "qat", "train"), recipe.quantize.qat.training(recipe.train)
 
 
 @rule
@@ -66,7 +73,8 @@ def family_has_task(recipe: Recipe, task: Any, layered: Layered) -> Iterator[tup
     """The family has a class for the task."""
     for path, section in _models(recipe) if recipe.task else ():
         spec = registry.family(section.family)
-        if recipe.task["name"] not in spec.tasks:
+        name = recipe.task["name"] if path == ("model",) else student_task(recipe)
+        if name not in spec.tasks:
             yield (
                 ("task", "name") if path == ("model",) else (*path, "family"),
                 UsageError(
@@ -74,7 +82,7 @@ def family_has_task(recipe: Recipe, task: Any, layered: Layered) -> Iterator[tup
                     "family {family!r} has no model for {task!r}",
                     fix="it has: {tasks}",
                     family=spec.name,
-                    task=recipe.task["name"],
+                    task=name,
                     tasks=", ".join(spec.tasks),
                 ),
             )
@@ -83,7 +91,7 @@ def family_has_task(recipe: Recipe, task: Any, layered: Layered) -> Iterator[tup
 @rule
 def family_has_objective(recipe: Recipe, task: Any, layered: Layered) -> Iterator[tuple[Path, UsageError]]:
     """The family has a class for what pretraining is to learn."""
-    if recipe.pretrain is None:
+    if recipe.pretrain is None or recipe.pretrain.objective == "distill":
         return
     spec, objective, pair = registry.family(recipe.model.family), recipe.pretrain.objective, recipe.pretrain.pair
     if (objective if pair == "none" else pair) not in spec.objectives:
@@ -97,6 +105,27 @@ def family_has_objective(recipe: Recipe, task: Any, layered: Layered) -> Iterato
                 objective=objective if pair == "none" else pair,
                 objectives=", ".join(spec.objectives),
             ),
+        )
+
+
+@rule
+def text_distills_one_way(recipe: Recipe, task: Any, layered: Layered) -> Iterator[tuple[Path, UsageError]]:
+    """What a larger model makes of text is learnt in one stage, by strategies that need no labels."""
+    if recipe.pretrain is None:
+        return
+    if (recipe.pretrain.objective == "distill") != (recipe.distill is not None):
+        yield (
+            ("pretrain", "objective"),
+            UsageError(
+                "text-distillation",
+                "the objective distill and the section distill go together",
+                fix="set pretrain.objective to distill, and say in distill.student and distill.stages who learns how",
+            ),
+        )
+    elif recipe.distill is not None and len(recipe.distill.stages) > 1:
+        yield (
+            ("distill", "stages"),
+            UsageError("text-distillation", "text without labels is learnt from in one stage", fix="keep one of them"),
         )
 
 
@@ -281,10 +310,107 @@ def learning_rate_falls(recipe: Recipe, task: Any, layered: Layered) -> Iterator
 
 
 @rule
+def layers_can_be_divided(recipe: Recipe, task: Any, layered: Layered) -> Iterator[tuple[Path, UsageError]]:
+    """Processes share the layers of a model only where heads and neurons come out even, and only in plain training."""
+    for path, section in _trainings(recipe):
+        if section.parallel.tensor == 1:
+            continue
+        if path != ("train",):
+            yield (
+                (*path, "parallel", "tensor"),
+                UsageError(
+                    "no-divided-student",
+                    "{section} trains beside a teacher, whose layers are not divided",
+                    fix="set train.parallel.tensor to 1, or train in a recipe without this section",
+                    section=".".join(map(str, path)),
+                ),
+            )
+            continue
+        spec = registry.family(recipe.model.family)
+        try:
+            config = spec.config.model_validate(recipe.model.config)
+        except ValidationError:
+            continue  # other rules say what is wrong with the sizes
+        problem = registry.resolve(DIVISION)(config, section.parallel.tensor)
+        if problem is not None:
+            yield (
+                ("train", "parallel", "tensor"),
+                UsageError(
+                    "indivisible",
+                    "{problem}",
+                    fix="choose another train.parallel.tensor; `zoo plan` shows those that there are",
+                    problem=problem,
+                ),
+            )
+
+
+@rule
 def matches_fit_models(recipe: Recipe, task: Any, layered: Layered) -> Iterator[tuple[Path, UsageError]]:
     """Stages of distillation have something to learn that both models have."""
     if recipe.distill is not None or recipe.prune is not None:
         yield from registry.resolve(DISTILLATION)(recipe)
+
+
+@rule
+def labelling_is_learnt_from(recipe: Recipe, task: Any, layered: Layered) -> Iterator[tuple[Path, UsageError]]:
+    """A teacher that labels texts is one of extraction, its student learns from labels, and has options of its task."""
+    if recipe.distill is None:
+        return
+    student, labelling = ("distill", "student", "task"), recipe.distill.labelling
+    if labelling is None:
+        if recipe.distill.student.task:
+            yield (
+                student,
+                UsageError(
+                    "option-of-labelling",
+                    "the student's task is its teacher's, with the same options",
+                    fix="remove the key, or say in distill.labelling which texts the teacher labels",
+                ),
+            )
+        return
+    if recipe.task.get("name") not in LABELLED:
+        yield (
+            ("distill", "labelling"),
+            UsageError(
+                "no-labelling",
+                "a teacher of {task!r} labels no texts",
+                fix="remove the key; the task would be one of: {tasks}",
+                task=recipe.task.get("name"),
+                tasks=", ".join(LABELLED),
+            ),
+        )
+        return
+    try:
+        student_options(recipe, task)
+    except ValidationError as error:
+        for each in error.errors():
+            key = ".".join(map(str, each["loc"]))
+            yield (
+                (*student, *each["loc"]),
+                UsageError("wrong-value", "distill.student.task.{key}: {reason}", key=key, reason=each["msg"]),
+            )
+    known = registry.task(recipe.task["name"]).formats
+    if labelling.format not in ("text", *known):
+        yield (
+            ("distill", "labelling", "format"),
+            UsageError(
+                "unknown-format",
+                "there is no format {format!r} of texts to label",
+                fix="choose one of: {formats}",
+                format=labelling.format,
+                formats=", ".join(("text", *known)),
+            ),
+        )
+    for name, stage in recipe.distill.stages.items():
+        if stage.strategy is not None or stage.matches != [DistillMatch(feature="labels")]:
+            yield (
+                ("distill", "stages", name),
+                UsageError(
+                    "labels-only",
+                    "a student that learns from labelled texts has nothing but labels in common with its teacher",
+                    fix="set matches to [{{feature: labels}}]",
+                ),
+            )
 
 
 @rule
@@ -299,6 +425,10 @@ def share_can_be_measured(recipe: Recipe, task: Any, layered: Layered) -> Iterat
         )
 
 
+def _dead_end(path: Path, reason: str, fix: str) -> tuple[Path, UsageError]:
+    return ("quantize", *path), UsageError("no-such-route", reason, fix=fix)
+
+
 @rule
 def quantize_route_works(recipe: Recipe, task: Any, layered: Layered) -> Iterator[tuple[Path, UsageError]]:
     """The way to integers is one that ends in a graph that computes with them."""
@@ -306,30 +436,108 @@ def quantize_route_works(recipe: Recipe, task: Any, layered: Layered) -> Iterato
     if options is None:
         return
     if options.backend == "paddle":
+        yield _dead_end(
+            ("backend",),
+            "Paddle Inference 3.3 cannot run a quantised transformer: PaddleSlim's post-training quantisation "
+            "cannot trace one, graphs of paddle.quantization fail when they are run, and the kernels of weight-only "
+            "layers are not there for the CPU",
+            "set quantize.backend to onnx or openvino",
+        )
+    elif options.backend == "openvino" and options.method in ("dynamic", "weight_only"):
+        yield _dead_end(
+            ("method",),
+            {
+                "dynamic": "the integer graphs of OpenVINO have fixed ranges",
+                "weight_only": "weights in blocks are written with operators of ONNX Runtime",
+            }[options.method],
+            "set quantize.method to static or qat, or quantize.backend to onnx",
+        )
+    if options.bits == 4 and options.method != "weight_only":
+        yield _dead_end(
+            ("bits",),
+            "no back end for the CPU multiplies activations by weights of four bits in integers",
+            "set quantize.method to weight_only, or quantize.bits to 8",
+        )
+
+
+@rule
+def calibration_of_method(recipe: Recipe, task: Any, layered: Layered) -> Iterator[tuple[Path, UsageError]]:
+    """Each way to choose integers is one of the method and of the back end."""
+    options = recipe.quantize
+    if options is None or options.calibration is None:
+        return
+    names = set(options.calibration)
+    blocks = {"nearest", "gptq"}
+    if options.method in ("dynamic", "qat"):
+        yield _dead_end(
+            ("calibration",),
+            "with this method nothing is calibrated: ranges are found in each call, or learnt",
+            "leave quantize.calibration out, or set quantize.method to static",
+        )
+    elif (names <= blocks) != (options.method == "weight_only") or (names & blocks and not names <= blocks):
+        yield _dead_end(
+            ("calibration",),
+            "nearest and gptq are for the method weight_only, all others for static",
+            "name one kind, and the method that it is for",
+        )
+    elif options.backend != "openvino" and "nncf" in names:
+        yield _dead_end(
+            ("calibration",),
+            "nncf is OpenVINO's quantiser; ONNX Runtime does not fuse what it writes",
+            "leave nncf out, or set quantize.backend to openvino",
+        )
+
+
+@rule
+def rounding_is_seen_once(recipe: Recipe, task: Any, layered: Layered) -> Iterator[tuple[Path, UsageError]]:
+    """Training with rounded activations does not compute a layer twice: its ranges would move in between."""
+    options = recipe.quantize
+    if options is not None and options.method == "qat" and options.qat.training(recipe.train).recompute:
         yield (
-            ("quantize", "backend"),
+            ("quantize", "qat", "train", "recompute"),
             UsageError(
                 "no-such-route",
-                "Paddle Inference 3.3 cannot run a quantised transformer: PaddleSlim's post-training quantisation "
-                "cannot trace one, and graphs of paddle.quantization fail when they are run",
-                fix="set quantize.backend to onnx or openvino",
+                "ranges of activations move with each pass, so that layers cannot be computed again",
+                fix="set quantize.qat.train.recompute to false",
             ),
         )
-    elif options.backend == "openvino" and options.method == "dynamic":
+
+
+@rule
+def precision_can_be_run(recipe: Recipe, task: Any, layered: Layered) -> Iterator[tuple[Path, UsageError]]:
+    """Graphs are written in numbers that a back end computes with, those of the model among them."""
+    precisions = recipe.export.precisions
+    if "bf16" in precisions:
         yield (
-            ("quantize", "method"),
+            ("export", "precisions"),
             UsageError(
                 "no-such-route",
-                "the integer graphs of OpenVINO have fixed ranges",
-                fix="set quantize.method to static, or quantize.backend to onnx",
+                "ONNX Runtime has no kernels for bfloat16 on the CPU, and Paddle Inference takes hundreds of times as "
+                "long where the processor lacks them",
+                fix="take fp16 for graphics cards, and quantise for processors",
             ),
         )
-    elif options.backend != "openvino" and "nncf" in (options.calibration or ()):
+    elif "fp32" not in precisions:
         yield (
-            ("quantize", "calibration"),
+            ("export", "precisions"),
             UsageError(
-                "no-such-route",
-                "nncf is OpenVINO's quantiser; ONNX Runtime does not fuse what it writes",
-                fix="leave nncf out, or set quantize.backend to openvino",
+                "no-such-route", "other precisions are made of fp32, and compared with it", fix="name fp32 as well"
+            ),
+        )
+
+
+@rule
+def profile_exists(recipe: Recipe, task: Any, layered: Layered) -> Iterator[tuple[Path, UsageError]]:
+    """`deploy` names a profile."""
+    names = sorted(path.stem for path in (resource_folder("configs") / "deploy").glob("*.yaml"))
+    if recipe.deploy is not None and recipe.deploy not in names:
+        yield (
+            ("deploy",),
+            UsageError(
+                "unknown-profile",
+                "there is no profile {name!r}",
+                fix="choose one of: {names}",
+                name=recipe.deploy,
+                names=", ".join(names),
             ),
         )

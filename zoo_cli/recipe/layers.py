@@ -1,7 +1,8 @@
 """Values laid over one another, each remembering where it came from.
 
-Lowest first: schema defaults, `configs/tasks`, the preset of `configs/models` that `model.init` names, the recipe that
-`extends` names, the recipe itself, its `tiny` section (with `--tiny`), the command line.
+Lowest first: schema defaults, `configs/tasks`, the profile of `configs/deploy` that `deploy` names, the preset of
+`configs/models` that `model.init` names, the recipe that `extends` names, the recipe itself, its `tiny` section (with
+`--tiny`), the command line.
 """
 
 from __future__ import annotations
@@ -12,15 +13,23 @@ from typing import Any
 from zoo_cli.base.errors import Location
 from zoo_cli.recipe.yaml12 import Path
 
-MODELS: tuple[tuple[str, ...], ...] = (("model",), ("distill", "student"))
-"""Sections that describe a model, and may name a published checkpoint."""
-
 
 def value_at(tree: Any, *path: str) -> Any:
     """The value at a path of keys, or None where there is none."""
     for key in path:
         tree = tree.get(key) if isinstance(tree, dict) else None
     return tree
+
+
+def model_sections(tree: Any) -> list[tuple[str, ...]]:
+    """Paths of the sections that describe a model, and may name a published checkpoint: `model`, and those students
+    that there are."""
+    students = value_at(tree, "distill", "students")
+    named = [("distill", "students", str(name)) for name in students] if isinstance(students, dict) else []
+    return [
+        ("model",),
+        *(path for path in (("distill", "student"), *named) if isinstance(value_at(tree, *path), dict)),
+    ]
 
 
 @dataclass(frozen=True)

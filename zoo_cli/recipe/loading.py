@@ -17,7 +17,7 @@ from zoo_cli.base.errors import Location, UsageError, ZooError, raise_all
 from zoo_cli.base.files import read_json
 from zoo_cli.base.resources import resource_folder
 from zoo_cli.recipe.checks import run_checks
-from zoo_cli.recipe.layers import MODELS, Layered, value_at
+from zoo_cli.recipe.layers import Layered, model_sections, value_at
 from zoo_cli.recipe.overrides import parse_override
 from zoo_cli.recipe.schema import PretrainSection, Recipe
 from zoo_cli.recipe.validation import Problem, validate
@@ -177,6 +177,14 @@ def _lay_task_defaults(layered: Layered, task_name: Any, section: str | None) ->
     layered.lay(tree, "task default", document, at=(section,) if section else ())
 
 
+def _lay_profile(layered: Layered, name: Any) -> None:
+    """Lay the values of a profile of `configs/deploy`; a check refuses names that there are not."""
+    path = resource_folder("configs") / "deploy" / f"{name}.yaml"
+    if isinstance(name, str) and path.is_file():
+        document = read_document(path)
+        layered.lay(document.value, f"profile {name}", document)
+
+
 def _tiny_config(task_name: Any) -> dict[str, Any]:
     """Architecture values that a task gives the tiny model."""
     layered = Layered()
@@ -241,20 +249,22 @@ def compose(own: Document, parent: Document | None, overrides: Sequence[str], ti
     parsed = [parse_override(text, known.value) for text in overrides]
     task_name = PRETRAINING if "pretrain" in known.value else value_at(known.value, "task", "name")
 
+    profiles = [tree["deploy"] for tree in (known.value, *(tree for tree, _ in parsed)) if "deploy" in tree]
     layered = Layered()
     _lay_task_defaults(layered, task_name, None)
+    _lay_profile(layered, profiles[-1] if profiles else None)
     families: dict[tuple[str, ...], Any] = {}
-    for section in MODELS:
-        if section == ("model",) or isinstance(value_at(known.value, *section), dict):
-            own_inits = [value_at(tree, *section, "init") for tree, _ in parsed] if not tiny else []
-            init = next(filter(None, reversed(own_inits)), None) or value_at(known.value, *section, "init")
-            family = _lay_preset(layered, init, section) or _lay_folder(layered, init, section)
-            families[section] = family or value_at(known.value, *section, "family")
+    for section in model_sections(known.value):
+        own_inits = [value_at(tree, *section, "init") for tree, _ in parsed] if not tiny else []
+        init = next(filter(None, reversed(own_inits)), None) or value_at(known.value, *section, "init")
+        family = _lay_preset(layered, init, section) or _lay_folder(layered, init, section)
+        families[section] = family or value_at(known.value, *section, "family")
     families = {section: family for section, family in families.items() if family in registry.FAMILIES}
     if tiny:
         # A tiny model is made from scratch: of the checkpoint it keeps the family only.
         layered = Layered()
         _lay_task_defaults(layered, task_name, None)
+        _lay_profile(layered, profiles[-1] if profiles else None)
         for section, family in families.items():
             layered.lay({"family": family}, f"preset of {'.'.join(section)}.init", None, section)
     for layer, document in sources:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Any
 
+from pydantic import BaseModel
 from rich.cells import cell_len
 
 from zoo_cli import registry
+from zoo_cli.base.errors import UsageError
 from zoo_cli.base.resources import resource_folder
 from zoo_cli.recipe.layers import Origin
 from zoo_cli.recipe.loading import LoadedRecipe, preset_name
@@ -108,10 +110,20 @@ def _commented(section: type[Section], names: list[str], indent: str, active: di
         field = section.model_fields[name]
         yield f"{indent}# {' '.join((field.description or '').split())}\n"
         value = active.get(name, field.get_default(call_default_factory=True))
+        if isinstance(value, BaseModel):
+            value = value.model_dump(mode="json")
         yield f"{indent}{'' if name in active else '# '}{name}: {_flow(value)}\n"
 
 
-def new_recipe(family: str, task: str, init: str | None, train: str, data_format: str | None) -> str:
+def new_recipe(
+    family: str,
+    task: str,
+    init: str | None,
+    train: str,
+    data_format: str | None,
+    task_values: Mapping[str, Any] | None = None,
+    data_values: Mapping[str, Any] | None = None,
+) -> str:
     """Text of a commented recipe.
 
     Args:
@@ -120,12 +132,17 @@ def new_recipe(family: str, task: str, init: str | None, train: str, data_format
         init: published checkpoint or model folder.
         train: training file.
         data_format: how the file is written; by default the task's first format.
+        task_values: values of `task` that are to be set.
+        data_values: values of `data` that are to be set; `dev` takes the place of `dev_fraction`.
 
     Raises:
         UsageError: there is no such family or task.
     """
     spec = registry.task(task)
     registry.family(family)
+    if not spec.formats:
+        fix = "`zoo export --from FOLDER task.name={task}`"
+        raise UsageError("no-training", "nothing is learnt for {task!r}", fix=fix, task=task)
     lines = [
         "# A recipe: one file for every verb. `zoo recipes validate FILE` checks it.\n",
         "version: 1\n",
@@ -139,9 +156,13 @@ def new_recipe(family: str, task: str, init: str | None, train: str, data_format
     if init is None:
         lines.append("  # Vocabulary file or tokenizer folder of a model from scratch.\n  vocab: vocab.txt\n")
     lines += ["\ntask:\n", f"  name: {task}\n"]
-    lines += _commented(spec.options, list(spec.options.model_fields), "  ", {})
+    lines += _commented(
+        spec.options, [name for name in spec.options.model_fields if name != "name"], "  ", dict(task_values or {})
+    )
     lines.append("\ndata:\n")
-    active = {"train": [train], "format": data_format or spec.formats[0], "dev_fraction": 0.1}
+    active = {"train": train, "format": data_format or spec.formats[0], **(data_values or {})}
+    if "dev" not in active:
+        active["dev_fraction"] = 0.1
     lines += _commented(DataSection, list(DataSection.model_fields), "  ", active)
     lines.append("\ntrain:\n")
     common = ["epochs", "batch_size", "learning_rate", "warmup_ratio", "eval_steps", "patience", "seed"]

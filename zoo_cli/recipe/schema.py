@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from zoo_cli.base.errors import UsageError
+
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 PositiveInt = Annotated[int, Field(ge=1)]
 Paths = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
@@ -58,6 +60,34 @@ class DataSection(Section):
     """Use only this many rows of each file."""
 
 
+class ParallelSection(Section):
+    """How training is spread over processes (`--nproc`, `--nnodes`), each with a device of its own."""
+
+    data: PositiveInt | None = None
+    """Groups of processes that read other batches; by default as many as there are processes for."""
+    tensor: PositiveInt = 1
+    """Processes of a group, which share the weights and compute each layer together."""
+
+    def groups(self, processes: int) -> int:
+        """Into how many groups so many processes fall.
+
+        Raises:
+            UsageError: the section asks for another number of processes (`process-count`).
+        """
+        groups = self.data or max(1, processes // self.tensor)
+        if groups * self.tensor != processes:
+            raise UsageError(
+                "process-count",
+                "train.parallel asks for {groups} groups of {tensor}, but there are {processes} processes",
+                fix="start {wanted} with --nproc and --nnodes, or change train.parallel",
+                groups=groups,
+                tensor=self.tensor,
+                processes=processes,
+                wanted=groups * self.tensor,
+            )
+        return groups
+
+
 class TrainSection(Section):
     """The training loop."""
 
@@ -99,6 +129,8 @@ class TrainSection(Section):
     """Arithmetic of the forward pass; the reduced ones need a device that has them."""
     recompute: bool = False
     """Keep no activations of encoder layers and compute them again in the backward pass: less memory, more time."""
+    parallel: ParallelSection = Field(default_factory=ParallelSection)
+    """How training is spread over processes."""
     eval_steps: PositiveInt | None = None
     """Evaluate every so many steps; by default after each epoch."""
     save_steps: PositiveInt | None = None
@@ -163,16 +195,35 @@ class RawTextSection(Section):
     """What finds words, so that they can be masked as a whole: jieba, separated, or package.module:function."""
 
 
+_OBJECTIVE_OF = {
+    "pair": "mlm",
+    "parallel": "cross_lingual",
+    "cross_attention": "cross_lingual",
+    "back_translation": "cross_lingual",
+    "negative_share": "spans",
+    "reorder_parts": "recurrent",
+    "retrospective": "recurrent",
+}
+"""Keys of `pretrain` that mean something to one objective only."""
+
+
 class PretrainSection(Section):
     """What a model learns from text without labels, and how samples are cut out of it."""
 
-    objective: Literal["mlm", "rtd", "two_views", "causal", "prefix"]
+    objective: Literal["mlm", "rtd", "two_views", "causal", "prefix", "spans", "cross_lingual", "recurrent", "distill"]
     """`mlm`: masked language model (BERT, ERNIE). `rtd`: replaced-token detection (ELECTRA). `two_views`: the same with
     two maskings of each text (ERNIE-Health). `causal`: the next token (GPT). `prefix`: the rest of a text from its
-    beginning, and the masked tokens of that (UNIMO, UnifiedTransformer)."""
+    beginning, and the masked tokens of that (UNIMO, UnifiedTransformer). `spans`: answers to prompts (UIE).
+    `cross_lingual`: masked tokens of texts and of pairs of translations (ERNIE-M). `recurrent`: masked tokens of
+    documents of any length, and the order of their parts (ERNIE-Doc). `distill`: what a larger model, the section
+    `model`, makes of the text; the section `distill` has the smaller ones and a strategy (TinyBERT, ERNIE 3.0)."""
     corpora: Annotated[Paths, Field(min_length=1)]
     """Corpora that `zoo data corpus build` made, named without endings; files of raw text; folders of either. All of
-    them, or none, may have a weight in front: `0.7 corpora/wiki`."""
+    them, or none, may have a weight in front: `0.7 corpora/wiki`. Of `spans`: files of `content`, `prompt` and
+    `result_list` lines, which `zoo data convert` writes."""
+    parallel: Paths = []
+    """Of `cross_lingual`: pairs of a text and its translation, with weights as in `corpora`. Corpora, files with a tab
+    between the two, or two files with a text in each line: `texts.en|texts.zh`."""
     dev: Paths = []
     """The same for the development set; by default it is a part of `corpora`."""
     split: str = "949,50,1"
@@ -189,13 +240,24 @@ class PretrainSection(Section):
     """Which ids mark characters that continue a word: those of ERNIE's corpora or of ERNIE-Health's."""
     masking: MaskingSection = Field(default_factory=MaskingSection)
     """Which tokens are masked and what stands in their place."""
+    negative_share: Fraction = 0.0
+    """Of `spans`: share of the pairs that are read with the prompt of another text, which this one does not answer."""
+    cross_attention: Fraction = 0.5
+    """Of `cross_lingual`: share of the translated pairs whose masked tokens see the other text only (CAMLM)."""
+    back_translation: Fraction = 0.0
+    """Of `cross_lingual`: share of the texts that are learnt with words of the model's own translation (BTMLM)."""
+    reorder_parts: PositiveInt = 3
+    """Of `recurrent`: most parts that a document is cut into, which are then put into random order; 1 leaves it."""
+    retrospective: bool = False
+    """Of `recurrent`: read every document twice, the second time with a memory of its end, and learn from that."""
     eval_batches: PositiveInt = 10
     """Batches of the development set that are scored, always the same ones."""
 
     @model_validator(mode="after")
     def _check(self) -> PretrainSection:
-        if self.pair != "none" and self.objective != "mlm":
-            raise ValueError(f"pair goes with the objective mlm, not with {self.objective}")
+        for key, objective in _OBJECTIVE_OF.items():
+            if getattr(self, key) != type(self).model_fields[key].get_default() and self.objective != objective:
+                raise ValueError(f"{key} goes with the objective {objective}, not with {self.objective}")
         return self
 
 
@@ -210,6 +272,40 @@ class StudentSection(Section):
     """Class name; by default the one that the family uses for the task."""
     config: dict[str, Any] = {}
     """Architecture values that differ, e.g. `num_hidden_layers: 4`."""
+    task: dict[str, Any] = {}
+    """With `labelling`: options of the student's own task, e.g. `max_length`; its schema is that of the recipe."""
+
+
+class LabellingSection(Section):
+    """Texts that the teacher answers and the student then learns from as if they had been annotated."""
+
+    texts: Paths = []
+    """Files of texts without annotation; by default the texts of `data.train`, whose annotations are put aside."""
+    format: str = "text"
+    """How they are written: `text`, one a line, or a format of labelled data, of which the texts only are read."""
+    ratio: Annotated[int, Field(ge=-1)] = 10
+    """Most texts for each annotated one of `data.train`; -1 takes all."""
+    threshold: Fraction = 0.0
+    """Leave out what the teacher finds with a lower probability."""
+    negative_ratio: Annotated[int, Field(ge=-1)] = 1
+    """Most texts in which the teacher finds nothing for each in which it finds something; -1 takes all."""
+
+
+class AugmentationSection(Section):
+    """Copies of the training texts with other words in them, which `zoo data augment` makes, as for TinyBERT."""
+
+    masked_lm: str | None = None
+    """Name of a published checkpoint of BERT or ERNIE, or a model folder with such a model's masked-LM head: proposes
+    other words for those that are one token."""
+    vectors: str | None = None
+    """File of word vectors (GloVe, word2vec's text format): the nearest words stand for those that are more tokens, or
+    for all without `masked_lm`."""
+    copies: PositiveInt = 20
+    """Most copies of each text."""
+    candidates: PositiveInt = 15
+    """Most words that may stand for another."""
+    probability: Annotated[float, Field(gt=0, le=1)] = 0.4
+    """Of each word to be replaced in a copy."""
 
 
 class DistillMatch(Section):
@@ -251,6 +347,8 @@ class DistillStage(Section):
             "tinybert-intermediate",
             "tinybert-prediction",
             "dynabert",
+            "general",
+            "online",
         ]
         | None
     ) = None
@@ -281,12 +379,21 @@ class DistillSection(Section):
 
     student: StudentSection
     """The smaller model."""
+    labelling: LabellingSection | None = None
+    """Of UIE: the student finds all that the schema asks for in one pass, and learns from `data.train` and from texts
+    that the teacher has labelled. It may have any encoder and its own vocabulary; stages compare `labels` only."""
+    students: dict[str, StudentSection] = {}
+    """Of strategy `online`: smaller models by name, which learn from `student` while it learns from the teacher."""
     stages: Annotated[dict[str, DistillStage], Field(min_length=1)]
     """Trainings one after another, by name; each goes on with the best student of the one before."""
     cache_gigabytes: Annotated[float, Field(ge=0)] = 4.0
     """Keep what the teacher says of the training texts on disk until the run ends, if it needs no more space."""
     baseline: bool = False
     """Train the same student without the teacher, too, to compare."""
+    augmentation: AugmentationSection = Field(default_factory=AugmentationSection)
+    """How `zoo data augment` makes more of the training texts."""
+    augmented: bool = False
+    """Learn from what `zoo data augment` made of `data.train`, which includes it."""
 
 
 class PruneSection(Section):
@@ -300,8 +407,12 @@ class PruneSection(Section):
     """How many tokens are kept: special ones first, then the most frequent of the training texts; by default all."""
     positions: PositiveInt | None = None
     """How many places the position table keeps; by default all."""
+    uneven: bool = False
+    """Keep the most important heads and neurons of all layers together, so that some layers keep more than others."""
     examples: PositiveInt = 256
     """Training examples by which the importance of heads and neurons is judged."""
+    baseline: bool = False
+    """Train each of the smaller models on labels alone, too, to compare."""
     stage: DistillStage = Field(default_factory=lambda: DistillStage(strategy="dynabert"))
     """How each model learns from the unpruned one; by strategy `dynabert` unless it has a strategy or matches."""
 
@@ -311,24 +422,52 @@ class PruneSection(Section):
         return stage if stage.strategy or stage.matches else stage.model_copy(update={"strategy": "dynabert"})
 
 
+class AwareTrainingSection(Section):
+    """Training with rounded weights and activations, which lets a model get used to them."""
+
+    quanter: Literal["min_max", "pact", "lsq"] = "pact"
+    """How ranges of activations come about: a moving mean of the extremes (`min_max`), both ends learnt (`pact`), or
+    the step between two integers learnt (`lsq`)."""
+    train: TrainSection = Field(default_factory=TrainSection)
+    """Values of `train` that differ in this training."""
+
+    def training(self, base: TrainSection) -> TrainSection:
+        """The recipe's `train` section with the values of this training."""
+        return base.model_copy(update={key: getattr(self.train, key) for key in self.train.model_fields_set})
+
+
 class QuantizeSection(Section):
-    """Integer arithmetic for inference: eight bits for weights and for what goes into matrix products."""
+    """Integer arithmetic for inference."""
 
     backend: Literal["onnx", "openvino", "paddle"] = "onnx"
     """What will run the model: `onnx` for ONNX Runtime, `openvino` for OpenVINO; `paddle` has no integer products."""
-    method: Literal["dynamic", "static"] = "dynamic"
-    """Ranges of activations are found in each call (`dynamic`), or beforehand from training examples (`static`)."""
+    method: Literal["dynamic", "static", "qat", "weight_only"] = "dynamic"
+    """Ranges of activations are found in each call (`dynamic`), beforehand from training examples (`static`), or learnt
+    in a training of their own (`qat`); or activations stay in float, and weights alone become integers (`weight_only`),
+    which helps where texts are written token by token."""
+    bits: Literal[4, 8] = 8
+    """Bits of a weight; four go with `weight_only`."""
     calibration: (
-        Annotated[list[Literal["min_max", "percentile", "entropy", "mse", "nncf"]], Field(min_length=1)] | None
+        Annotated[
+            list[Literal["min_max", "percentile", "entropy", "mse", "smooth", "nncf", "nearest", "gptq"]],
+            Field(min_length=1),
+        ]
+        | None
     ) = None
-    """Static: ways to choose ranges, each of which is tried; the best on the development set is kept. `nncf` leaves
-    them, and the choice of what to quantise, to OpenVINO's own quantiser. By default all that the back end has."""
+    """Ways to choose integers, each of which is tried; the best on the development set is kept. Static: `min_max`,
+    `percentile`, `entropy` and `mse` choose ranges, `smooth` takes the extremes after it has made channels more even
+    (SmoothQuant), `nncf` leaves ranges, and the choice of what to quantise, to OpenVINO's own quantiser. Weight only:
+    the `nearest` integers, or those that make up for one another's errors (`gptq`). By default all that the back end
+    has; with weights of eight bits `nearest` only."""
     percentile: Annotated[float, Field(gt=0.5, le=1)] = 0.9999
     """Static: share of the values that the range of `percentile` holds."""
     calibration_examples: PositiveInt = 128
-    """Static: how many training examples ranges are found from, of all lengths that occur."""
+    """How many training examples ranges are found from, of all lengths that occur."""
     embeddings: bool = True
-    """Store embedding tables in eight bits, too: a smaller file, not a faster one."""
+    """Store embedding tables in eight bits, too: a smaller file, not a faster one. A table that also makes the scores
+    of the vocabulary counts as a weight."""
+    qat: AwareTrainingSection = Field(default_factory=AwareTrainingSection)
+    """The training of the method `qat`."""
     tolerance: Annotated[float, Field(gt=0)] = 0.02
     """Largest difference of a score when the golden requests are answered again, e.g. on another processor."""
 
@@ -352,10 +491,16 @@ class ExportSection(Section):
 
     backends: Annotated[list[Literal["onnx", "paddle", "openvino"]], Field(min_length=1)] = ["onnx", "paddle"]
     """What to write: `onnx` for ONNX Runtime, `paddle` for Paddle Inference, `openvino` for OpenVINO."""
+    precisions: Annotated[list[Literal["fp32", "fp16", "bf16"]], Field(min_length=1)] = ["fp32"]
+    """What numbers the graphs have; `fp16` halves them, and pays on graphics cards."""
     golden_requests: PositiveInt = 16
     """How many development examples are asked of every back end and kept in the bundle with their answers."""
     tolerance: Annotated[float, Field(gt=0)] = 1e-4
     """Largest difference of any output, and of any score in an answer."""
+    half_tolerance: Annotated[float, Field(gt=0)] = 0.05
+    """The same of graphs in half precision."""
+    licence: str | None = None
+    """Licence of the bundle, for its card; by default that of the published weights."""
 
 
 class ServeLimits(Section):
@@ -414,8 +559,8 @@ class ServeSection(Section):
     cache_entries: Annotated[int, Field(ge=0)] = 0
     """Answers of each model kept for identical inputs; 0 keeps none."""
     memory_limit: PositiveInt | None = None
-    """Bytes of memory that one process may use; batches are made smaller until they fit. By default nine tenths of what
-    the container or the machine has."""
+    """Bytes of memory that one process may use; batches are made smaller until they fit. By default the processes share
+    nine tenths of what the container or the machine has."""
     limits: ServeLimits = Field(default_factory=ServeLimits)
     """What each model accepts."""
     routes: list[str] = []
@@ -459,6 +604,9 @@ class Recipe(Section):
     """Another recipe whose values are taken where this one is silent; that one may not extend a third."""
     description: str = ""
     """One line for `zoo recipes list`."""
+    deploy: str | None = None
+    """Profile whose values of `quantize`, `export`, `gates` and `serve` are taken where the recipe is silent:
+    cpu-latency, cpu-throughput, gpu-fp16 or edge."""
     model: ModelSection
     """Which model, and where its weights come from."""
     task: dict[str, Any] = {}

@@ -15,7 +15,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from zoo_cli import registry
 from zoo_cli.base.errors import Location, UsageError
-from zoo_cli.recipe.layers import MODELS, Layered, value_at
+from zoo_cli.recipe.layers import Layered, model_sections, value_at
 from zoo_cli.recipe.presets import preset_names
 from zoo_cli.recipe.schema import Recipe, Section
 from zoo_cli.recipe.yaml12 import Path
@@ -57,7 +57,10 @@ def _model_at(path: Path, recipe: dict[str, Any]) -> tuple[type[BaseModel] | Non
     special: list[tuple[Path, Any]] = [
         (("task",), _task_options(task.get("name")) if isinstance(task, dict) else None),
         (("data", "options"), _format_options(data.get("format")) if isinstance(data, dict) else None),
-        *(((*section, "config"), _family_config(value_at(recipe, *section, "family"))) for section in MODELS),
+        *(
+            ((*section, "config"), _family_config(value_at(recipe, *section, "family")))
+            for section in model_sections(recipe)
+        ),
     ]
     if path[:1] == ("tiny",):
         path = path[1:]
@@ -206,7 +209,7 @@ def validate(layered: Layered) -> tuple[Recipe | None, BaseModel | None, list[Pr
     except ValidationError as error:
         problems += _problems(error, (), layered)
     options = _validate_task(layered, problems)
-    for section in MODELS:
+    for section in model_sections(tree):
         _validate_family(section, layered, problems)
     data = tree.get("data")
     if isinstance(data, dict) and isinstance(data.get("format"), str):

@@ -41,8 +41,42 @@ def _no_graph(path: Path, engine: str, precision: str) -> ArtifactError:
     )
 
 
+_PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
+
+
+def open_onnx(path: Path, threads: int | None = None) -> Any:
+    """A session of ONNX Runtime: on the graphics card where onnxruntime-gpu finds one, else on the CPU.
+
+    Args:
+        path: the graph.
+        threads: threads inside of one operation; by default the cores that the process owns.
+
+    Raises:
+        PlatformError: ONNX Runtime is not installed (`missing-extra`).
+        ArtifactError: the file is no graph (`broken-graph`).
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise PlatformError(
+            "missing-extra", "ONNX Runtime is not installed", fix="pip install 'zoo-cli[serve]'"
+        ) from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or owned_cores()
+    options.inter_op_num_threads = 1
+    # Idle threads that spin take the processor from tokenisation and from other sessions.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    providers = [name for name in _PROVIDERS if name in onnxruntime.get_available_providers()]
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:  # of its own kinds, which have no common class
+        raise ArtifactError(
+            "broken-graph", "ONNX Runtime cannot read the graph: {reason}", at=Location.of(path), reason=str(error)
+        ) from error
+
+
 class OnnxBackend:
-    """ONNX Runtime on the CPU.
+    """ONNX Runtime.
 
     Args:
         bundle: the bundle's folder.
@@ -51,21 +85,10 @@ class OnnxBackend:
     """
 
     def __init__(self, bundle: Path, precision: str = "fp32", threads: int | None = None) -> None:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise PlatformError(
-                "missing-extra", "ONNX Runtime is not installed", fix="pip install 'zoo-cli[serve]'"
-            ) from error
         path = bundle / "onnx" / precision / "model.onnx"
         if not path.is_file():
             raise _no_graph(path, "ONNX Runtime", precision)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or owned_cores()
-        options.inter_op_num_threads = 1
-        # Idle threads that spin take the processor from tokenisation and from other sessions.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self.session = open_onnx(path, threads)
         self.input_names = tuple(value.name for value in self.session.get_inputs())
 
     def clone(self) -> OnnxBackend:

@@ -1,8 +1,9 @@
 """A language model's exported graph as the model behind the decoding engine, with its cache in numpy.
 
 One graph reads prompts and single tokens alike: some tokens behind a cache. Its inputs are those of each token [B, S],
-``attention_mask`` [B, 1, S, T + S], ``past`` [B, 2 L, A, T, d] (keys and values of each layer), and ``last`` [B]: the
-place of each row's last token; its outputs the logits after that token [B, V], and ``new`` [B, 2 L, A, S, d].
+``attention_mask`` [B, 1, S, T + S], ``past_0`` to ``past_{2 L - 1}`` [B, A, T, d] (keys and values of each layer by
+turns), and ``last`` [B]: the place of each row's last token; its outputs the logits after that token [B, V], and
+``new`` [B, 2 L, A, S, d]. Buffers of the cache go into the graph as they are, and nothing in it copies them.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ import numpy as np
 from zoo_cli.base.errors import ArtifactError, Location
 from zoo_cli.base.files import read_json, write_json
 from zoo_cli.decoding.arrays import stack_prompts
+from zoo_cli.decoding.cache import KeyValueCache
 from zoo_cli.decoding.engine import Prompt
 from zoo_cli.decoding.processors import TokenLogits
 from zoo_cli.runtime.backends import Backend
 
 DECODER = "decoder.json"
 OUTPUTS = ("logits", "new")
-_BLOCK = 64
-"""Tokens by which the cache grows."""
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,16 @@ class DecoderFacts:
     @property
     def inputs(self) -> tuple[str, ...]:
         """The graph's inputs, in order."""
-        return ("input_ids", "position_ids", *self.token_inputs, "attention_mask", "past", "last")
+        return ("input_ids", "position_ids", *self.token_inputs, "attention_mask", *self.past, "last")
+
+    @property
+    def past(self) -> tuple[str, ...]:
+        """The inputs that are the cache."""
+        return tuple(f"past_{index}" for index in range(self.cache[0]))
 
     def save(self, bundle: Path) -> None:
         """Write `decoder.json`."""
-        write_json(bundle / DECODER, {**vars(self), "version": 1})
+        write_json(bundle / DECODER, {**vars(self), "version": _VERSION})
 
     @classmethod
     def load(cls, bundle: Path) -> DecoderFacts:
@@ -61,14 +67,18 @@ class DecoderFacts:
         """
         value = read_json(bundle / DECODER)
         try:
-            if value["version"] != 1:
+            if value["version"] != _VERSION:
                 raise ValueError
             logits = {int(token): float(logit) for token, logit in value["token_logits"].items()}
             layers, heads, width = value["cache"]
             return cls(int(value["positions"]), dict(value["token_inputs"]), logits, (layers, heads, width))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ArtifactError(
-                "broken-decoder", "this does not describe a decoder of version 1", at=Location.of(bundle / DECODER)
+                "broken-decoder",
+                "this does not describe a decoder of version {version}",
+                at=Location.of(bundle / DECODER),
+                fix="export the model again with `zoo export`",
+                version=_VERSION,
             ) from error
 
 
@@ -84,9 +94,7 @@ class GraphBatch:
         self._backend = backend
         self._facts = facts
         layers, heads, width = facts.cache
-        self._cache = np.zeros((0, layers, heads, 0, width), np.float32)  # [n, 2 L, A, room, d]
-        self._visible = np.zeros((0, 0), bool)  # [n, room]: what the next token of each row sees
-        self._lengths = np.zeros(0, np.int64)
+        self._cache = KeyValueCache(layers // 2, heads, width)
         self._last: dict[str, np.ndarray] = {}  # what each row's last token had as inputs, int64 [n]
 
     @property
@@ -104,56 +112,41 @@ class GraphBatch:
         sees = mask if mask.ndim == 4 else np.repeat(mask[:, None, None], width, axis=2)  # [m, 1, S, S]
         # A cache of one hidden token: not every engine takes arrays without elements.
         layers, heads, size = self._facts.cache
-        past = np.zeros((count, layers, heads, 1, size), np.float32)
+        past = [np.zeros((count, heads, 1, size), np.float32)] * layers
         hidden = np.zeros((count, 1, width, 1), bool)
-        logits, new = self._run(inputs, np.concatenate([hidden, sees], axis=-1), past, ends)
-        self._join(new, lengths, sees[rows, 0, ends])
+        logits, keys, values = self._run(inputs, np.concatenate([hidden, sees], axis=-1), past, ends)
+        self._cache.add_rows(keys, values, _up_to(sees[rows, 0, ends], lengths))
         last = {name: values[rows, ends] for name, values in inputs.items()}
         self._last = {name: np.concatenate([self._last.get(name, last[name][:0]), last[name]]) for name in last}
         return logits
 
     def step(self, tokens: np.ndarray) -> np.ndarray:
         self._last = {**self._last, "input_ids": tokens, "position_ids": self._last["position_ids"] + 1}
-        rows = np.arange(len(tokens))
-        self._make_room(int(self._lengths.max()) + 1)
-        sees = np.concatenate([self._visible, np.ones((len(rows), 1), bool)], axis=1)[:, None, None]
         inputs = {name: values[:, None] for name, values in self._last.items()}
-        logits, new = self._run(inputs, sees, self._cache, np.zeros_like(rows))
-        self._cache[rows, :, :, self._lengths] = new[:, :, :, 0]
-        self._visible[rows, self._lengths] = True
-        self._lengths = self._lengths + 1
+        past = [part for layer in range(self._facts.cache[0] // 2) for part in self._cache.layer(layer)]
+        sees = self._cache.mask()[:, None, None]
+        logits, keys, values = self._run(inputs, sees, past, np.zeros(len(tokens), np.int64))
+        self._cache.add_tokens(keys, values)
         return logits
 
     def select(self, rows: np.ndarray) -> None:
         self._last = {name: values[rows] for name, values in self._last.items()}
-        self._lengths = self._lengths[rows]
-        room = _whole_blocks(int(self._lengths.max(initial=0)))
-        self._cache, self._visible = self._cache[rows, :, :, :room], self._visible[rows, :room]
+        self._cache.select(rows)
 
     def _run(
-        self, inputs: dict[str, np.ndarray], sees: np.ndarray, past: np.ndarray, last: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Logits [m, V], and keys and values of the new tokens [m, 2 L, A, S, d]."""
-        batch: dict[str, Any] = {**inputs, "attention_mask": sees.astype(np.int64), "past": past, "last": last}
+        self, inputs: dict[str, np.ndarray], sees: np.ndarray, past: Sequence[np.ndarray], last: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Logits [m, V], and keys and values of the new tokens, each [L, m, A, S, d]."""
+        cache = dict(zip(self._facts.past, past, strict=True))
+        mask = sees.astype(np.int64, copy=False)
+        batch: dict[str, Any] = {**inputs, "attention_mask": mask, **cache, "last": last}
         logits, new = self._backend({name: np.ascontiguousarray(value) for name, value in batch.items()})
-        return logits, new
-
-    def _join(self, new: np.ndarray, lengths: np.ndarray, visible: np.ndarray) -> None:
-        """Add rows behind the present ones; what lies behind a row's length is overwritten later."""
-        width = visible.shape[1]
-        self._make_room(width)
-        room = self._visible.shape[1]
-        added = np.pad(new, ((0, 0),) * 3 + ((0, room - width), (0, 0)))
-        self._cache = np.concatenate([self._cache, added])
-        self._visible = np.concatenate([self._visible, np.pad(visible, ((0, 0), (0, room - width)))])
-        self._lengths = np.concatenate([self._lengths, lengths])
-
-    def _make_room(self, length: int) -> None:
-        more = _whole_blocks(length) - self._visible.shape[1]
-        if more > 0:
-            self._cache = np.pad(self._cache, ((0, 0),) * 3 + ((0, more), (0, 0)))
-            self._visible = np.pad(self._visible, ((0, 0), (0, more)))
+        by_layer = new.swapaxes(0, 1)
+        return logits, by_layer[::2], by_layer[1::2]
 
 
-def _whole_blocks(length: int) -> int:
-    return -(-length // _BLOCK) * _BLOCK
+def _up_to(visible: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """What rows see [m, S], ending with their last tokens, which see themselves."""
+    ending = visible & (np.arange(visible.shape[1]) < lengths[:, None])
+    ending[np.arange(len(lengths)), lengths - 1] = True
+    return ending

@@ -31,14 +31,19 @@ def write_golden(bundle: Path, pipeline: Pipeline, requests: Sequence[Any]) -> i
     return len(lines)
 
 
-def golden_tolerance(bundle: Path) -> float:
+def golden_tolerance(bundle: Path, precision: str = "fp32") -> float:
     """By how much a score may differ when the golden requests are answered again: what the receipt, if any, says.
+
+    Args:
+        bundle: the bundle's folder.
+        precision: of the graph that answers.
 
     Raises:
         ArtifactError: the receipt is broken.
     """
     receipt = read_json(bundle / RECEIPT) if (bundle / RECEIPT).is_file() else {}
-    value = receipt.get("tolerance", TOLERANCE) if isinstance(receipt, dict) else None
+    name = f"{precision}_tolerance"
+    value = receipt.get(name, receipt.get("tolerance", TOLERANCE)) if isinstance(receipt, dict) else None
     if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
         raise ArtifactError("broken-receipt", "the receipt has no tolerance", at=Location.of(bundle / RECEIPT))
     return float(value)

@@ -16,6 +16,8 @@ from zoo_cli.runtime.pipeline import DEFAULT_BATCH_TOKENS, Pipeline, Runner
 from zoo_cli.tasks.base import Task, load_task
 from zoo_cli.tasks.generative import GenerativeTask
 
+_PARTS_OF_RUNS = {"pretrain", "finetune", "distill", "prune", "export", "quantize", "bundle", "best"}
+
 
 @dataclass(frozen=True)
 class Bundle:
@@ -59,6 +61,12 @@ class Bundle:
         if isinstance(self.task, GenerativeTask):
             return Pipeline(self.task, GenerationRunner(self.decoder))
         return Pipeline(self.task, self.runner(batch_tokens))
+
+
+def default_name(folder: Path) -> str:
+    """Name of a model after its folder: ``runs/uie/msra/export/bundle`` -> ``"msra"``."""
+    parts = [part for part in folder.resolve().parts if part not in _PARTS_OF_RUNS]
+    return parts[-1].removesuffix(".tiny") if len(parts) > 1 else "model"
 
 
 def bundle_folder(path: Path) -> Path:

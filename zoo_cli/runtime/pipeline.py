@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from zoo_cli.base.errors import ZooError
 from zoo_cli.data.batching import plan_batches
 from zoo_cli.runtime.backends import Backend
 from zoo_cli.tasks.base import Feature, Outputs, Task, answer_all
@@ -84,11 +85,25 @@ class Pipeline:
         return next(self.stream([inputs], **parameters))
 
     def stream(self, inputs: Iterable[Any], window: int = 256, **parameters: Any) -> Iterator[Any]:
-        """Answer inputs one after another as they come, at most `window` at a time in shared batches."""
+        """Answer inputs one after another as they come, at most `window` at a time in shared batches.
+
+        Raises:
+            ZooError: of the first input that is wrong, or that `inputs` raised, after the answers before it.
+        """
         source, window = iter(inputs), min(window, self.task.most_at_once)
-        # Each request is checked as soon as it is read, so that a fault is that of the input read last.
-        while requests := [self.task.request(with_parameters(value, parameters)) for value in islice(source, window)]:
+        fault: ZooError | None = None
+        while fault is None:
+            requests: list[Any] = []
+            try:
+                for value in islice(source, window):
+                    requests.append(self.task.request(with_parameters(value, parameters)))
+            except ZooError as error:
+                fault = error
+            if not requests:
+                break
             yield from answer_all((self.task.steps(request) for request in requests), self.run)
+        if fault is not None:
+            raise fault
 
 
 def with_parameters(value: Any, parameters: dict[str, Any]) -> Any:

@@ -30,7 +30,7 @@ def verify(folder: Path) -> dict[str, Any]:
         UsageError: the bundle has no graph, or no golden requests to compare (`nothing-to-verify`).
     """
     files = len(verify_manifest(folder)["files"])
-    golden, tolerance = read_golden(folder), golden_tolerance(folder)
+    golden = read_golden(folder)
     known = graphs(folder)
     if not known or not golden:
         raise UsageError(
@@ -47,7 +47,7 @@ def verify(folder: Path) -> dict[str, Any]:
             missing = error
             results.append({**entry, "status": "not installed", "seconds": 0.0, "differences": []})
             continue
-        wrong = differing(bundle.pipeline(), golden, tolerance)
+        wrong = differing(bundle.pipeline(), golden, golden_tolerance(folder, precision))
         differences = [
             {"line": number + 1, "expected": golden[number][1], "found": answer} for number, answer in wrong.items()
         ]
@@ -61,6 +61,6 @@ def verify(folder: Path) -> dict[str, Any]:
         "ok": all(entry["status"] != "different" for entry in results),
         "files": files,
         "requests": len(golden),
-        "tolerance": tolerance,
+        "tolerance": golden_tolerance(folder),
         "graphs": results,
     }

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 from zoo_cli import __version__, registry
 from zoo_cli.base.errors import ZooError
 from zoo_cli.recipe.schema import ServeSection
-from zoo_cli.serve import management, native, open_inference, openai_style, page, simple
+from zoo_cli.serve import management, native, open_inference, openai_embeddings, openai_style, page, simple
 from zoo_cli.serve.documents import OpenInferenceRefused, Refused, refusals
 from zoo_cli.serve.exchange import ClientGone, gone_response, invalid_body, refusal_response
 from zoo_cli.serve.hosting import Host
@@ -30,13 +30,23 @@ _CODES = {400: "broken-json", 404: "not-found", 405: "method-not-allowed"}
 class Zoo(FastAPI):
     """The endpoints; the documentation shows those of the tasks that are loaded."""
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._documents: dict[frozenset[str], dict[str, Any]] = {}
+
     def openapi(self) -> dict[str, Any]:
-        """The OpenAPI document."""
+        """The OpenAPI document, which is made once for the tasks that are loaded."""
+        loaded = frozenset(model.task.name for model in self.state.host.models.values())
+        if loaded not in self._documents:
+            self._documents[loaded] = self._document(loaded)
+        return self._documents[loaded]
+
+    def _document(self, loaded: frozenset[str]) -> dict[str, Any]:
         document = get_openapi(
             title="zoo", version=__version__, routes=self.routes, description="Answers of the loaded models."
         )
-        loaded = {model.task.name for model in self.state.host.models.values()}
-        tasks = {**{f"/v1/{name}": (name,) for name in registry.TASKS}, **openai_style.TASKS}
+        tasks = {f"/v1/{name}": (name,) for name in registry.TASKS} | openai_style.TASKS
+        tasks[openai_embeddings.PATH] = (openai_embeddings.TASK,)
         for path, names in tasks.items():
             if not loaded.intersection(names):
                 document["paths"].pop(path, None)
@@ -67,7 +77,7 @@ def create_app(settings: ServeSection, models: list[ServedModel], metrics: Metri
     app = Zoo(lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.host = host
     ours, protocols = refusals(Refused), refusals(OpenInferenceRefused)
-    for part in (native, openai_style, management, open_inference, page, simple):
+    for part in (native, openai_style, openai_embeddings, management, open_inference, page, simple):
         app.include_router(part.router(), responses=protocols if part is open_inference else ours)
     app.add_exception_handler(ZooError, _refuse)
     app.add_exception_handler(RequestValidationError, _invalid)

@@ -61,9 +61,7 @@ class Engine(Intake):
         for row in rows:
             self.metrics.stages["queue"].observe(begin - row.since)
         outputs = runner.one_batch([row.asked for row in rows])
-        seconds = time.monotonic() - begin
-        self.metrics.stages["compute"].observe(seconds)
-        self.metrics.count_batch([row.length for row in rows])
+        self._note_batch([row.length for row in rows], time.monotonic() - begin)
         self._hand_back(rows, outputs)
 
     def _compute_one_by_one(self, runner: Runner, rows: list[Row]) -> None:

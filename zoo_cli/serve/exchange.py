@@ -12,6 +12,7 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from pydantic import TypeAdapter, ValidationError
+from starlette.datastructures import Headers
 from starlette.types import Receive, Scope
 
 from zoo_cli.serve.hosting import Host
@@ -64,7 +65,12 @@ def seconds_of(request: Request, model: ServedModel) -> float:
     Raises:
         Refusal: the header is no positive number (`bad-header`).
     """
-    value = request.headers.get(TIMEOUT_HEADER)
+    return seconds_in(request.headers, model)
+
+
+def seconds_in(headers: Headers, model: ServedModel) -> float:
+    """The same, of a request's headers."""
+    value = headers.get(TIMEOUT_HEADER)
     if value is None:
         return model.limits.timeout
     try:
@@ -182,7 +188,7 @@ def refusal_body(refusal: Refusal, scope: Scope) -> dict[str, Any]:
     record.code = refusal.code
     error = {
         "code": refusal.code,
-        "message": refusal.message,
+        "message": refusal.english,
         "type": "invalid_request_error" if refusal.status < 500 else "server_error",
         "param": refusal.field,
         "request_id": record.id,
@@ -198,7 +204,7 @@ def refusal_response(refusal: Refusal, scope: Scope) -> Response:
         headers["WWW-Authenticate"] = "Bearer"
     if scope["path"].startswith("/v2"):  # the Open Inference Protocol wants a string here
         place = f"{refusal.field}: " if refusal.field else ""
-        body = {"error": place + refusal.message}
+        body = {"error": place + refusal.english}
     return json_response(body, refusal.status, headers=headers)
 
 

@@ -17,6 +17,7 @@ from zoo_cli.serve.served import ServedModel
 _log = logging.getLogger(__name__)
 DEFAULT_ROUTES = {
     "extraction": ("uie", "taskflow/uie", "taskflow/information_extraction"),
+    "closed_extraction": ("uie", "taskflow/uie", "taskflow/information_extraction"),
     "sequence_classification": ("models/cls_multi_class", "models/cls_multi_label", "models/ernie_cls"),
     "token_classification": ("models/ernie_ner",),
 }

@@ -30,6 +30,9 @@ from zoo_cli.serve.waiting import Row, WaitingRows
 from zoo_cli.tasks.base import Task
 
 _log = logging.getLogger(__name__)
+PATIENCE = 0.5
+"""Share of its time that an input may have to wait; the rest is for computing it, and for errors of the estimate."""
+_KEPT = 0.9  # of the pace so far, at each batch
 _FINISH, _START, _STOP = 0, 1, 2  # what has outputs comes before what is new
 
 
@@ -46,16 +49,17 @@ class Intake(ABC):
         self.limits = limits
         self.metrics = metrics
         self.items = 0
-        self._speed = 0.0  # inputs per second, as a moving average
-        self._last_end = time.monotonic()
+        self._pace = (0.0, 0.0)  # tokens computed, and the seconds that took, the more the less long ago
         self._order = itertools.count()
         self._outbox: Outbox | None = None
         self._work: queue.PriorityQueue[tuple[int, int, Job | None]] = queue.PriorityQueue()
         self._waiting = WaitingRows(allowed, metrics.queue_tokens.inc)
         self._threads: list[threading.Thread] = []
+        self._computing = 1
 
     def _start(self, computing: Sequence[Callable[[], None]]) -> None:
         """Start the preparation thread and a thread for each function, which returns when `close` is called."""
+        self._computing = len(computing)
         named = {"prepare": self._prepare_forever, **{f"compute-{i}": run for i, run in enumerate(computing)}}
         self._threads = [threading.Thread(target=run, name=name, daemon=True) for name, run in named.items()]
         for thread in self._threads:
@@ -77,7 +81,7 @@ class Intake(ABC):
         Raises:
             Refusal: too much is in work (`queue-full`).
         """
-        self.refuse_if_full(len(values))
+        self.refuse_if_full(len(values), deadline - time.monotonic())
         loop = asyncio.get_running_loop()
         if self._outbox is None:
             self._outbox = Outbox(loop)
@@ -89,24 +93,31 @@ class Intake(ABC):
             self._work.put((_START, next(self._order), job))
         return jobs
 
-    def refuse_if_full(self, count: int = 1) -> None:
-        """Refuse what the queue has no room for.
+    def refuse_if_full(self, count: int, seconds: float) -> None:
+        """Refuse what the queue has no room for, and what would wait too long in it to be answered in time.
+
+        Args:
+            count: number of inputs.
+            seconds: in which they must be answered.
 
         Raises:
-            Refusal: `queue-full`, with the time that what is in work will take.
+            Refusal: `queue-full`, with the time that what waits will take.
         """
-        if self.items + count <= self.limits.queue_items and self._waiting.tokens < self.limits.queue_tokens:
-            return
-        wait = self.items / self._speed if self._speed else 1.0
-        raise Refusal("queue-full", "the server has more work than it can do", retry_after=max(1, min(60, round(wait))))
+        full = self.items + count > self.limits.queue_items or self._waiting.tokens >= self.limits.queue_tokens
+        wait = self.wait
+        if full or wait > PATIENCE * seconds:
+            after = max(1, min(60, round(wait)))
+            raise Refusal("queue-full", "the server has more work than it can do", retry_after=after)
+
+    @property
+    def wait(self) -> float:
+        """Seconds that the model will need for what waits for it, as far as that is known."""
+        tokens, seconds = self._pace
+        return self._waiting.tokens * seconds / (tokens * self._computing) if tokens else 0.0
 
     def _left(self, future: asyncio.Future[Any]) -> None:
         self.items -= 1
         self.metrics.queue_items.dec()
-        now = time.monotonic()
-        gap, self._last_end = max(now - self._last_end, 1e-4), now
-        weight = min(1.0, gap)  # the average forgets within about a second
-        self._speed += weight * (1 / gap - self._speed)
         if not future.cancelled():
             future.exception()  # seen: nobody else may ask for it once another item of the request has failed
 
@@ -179,6 +190,13 @@ class Intake(ABC):
         """
 
     # -- compute threads --------------------------------------------------------------------------------------------
+
+    def _note_batch(self, lengths: Sequence[int], seconds: float) -> None:
+        """Count a batch of sequences of so many tokens, which took that long."""
+        self.metrics.stages["compute"].observe(seconds)
+        self.metrics.count_batch(lengths)
+        tokens, before = self._pace
+        self._pace = (_KEPT * tokens + sum(lengths), _KEPT * before + seconds)
 
     def _hand_back(self, rows: Sequence[Row], outputs: Sequence[Any]) -> None:
         for job in self._waiting.deliver(rows, outputs):

@@ -18,7 +18,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from zoo_cli.base.errors import Location, UsageError
-from zoo_cli.serve.exchange import Record, refusal_response
+from zoo_cli.serve.exchange import Record, refusal_response, seconds_in
 from zoo_cli.serve.hosting import Host
 from zoo_cli.serve.metrics import Metrics
 from zoo_cli.serve.refusals import CLIENT_GONE, Refusal, report
@@ -183,7 +183,7 @@ class Guarded:
         if not (kind == "application/json" or kind.endswith("+json") or binary) and _has_body(headers):
             raise Refusal("content-type", "the body must be JSON, with Content-Type: application/json")
         if not scope["path"].startswith(ADMIN):
-            self._refuse_early()
+            self._refuse_early(headers)
         body = await self._read(headers, receive)
         given = False
 
@@ -196,14 +196,14 @@ class Guarded:
 
         return receive_body
 
-    def _refuse_early(self) -> None:
+    def _refuse_early(self, headers: Headers) -> None:
         """Refuse before the body is read when no model could take it in: that costs the server next to nothing."""
         if self.host.draining:
             raise Refusal("draining", "the server is stopping", retry_after=1)
         refusals = []
         for model in self.host.models.values():
             try:
-                model.engine.refuse_if_full()
+                model.engine.refuse_if_full(1, seconds_in(headers, model))
             except Refusal as refusal:
                 refusals.append(refusal)
         if refusals and len(refusals) == len(self.host.models):

@@ -1,8 +1,7 @@
 """The Open Inference Protocol, version 2, over HTTP (KServe's and Triton's), with the binary tensor extension.
 
 https://github.com/kserve/open-inference-protocol. Models take and give text: inputs are BYTES tensors of shape [N] or
-[N, 1] named like the fields of the task's requests; a field that is no string, such as `schema`, is JSON in each
-element. The output `result` is the answer as JSON; fields of it that are single values are outputs of their own.
+[N, 1], see `zoo_cli.runtime.tensors`.
 """
 
 from __future__ import annotations
@@ -10,13 +9,14 @@ from __future__ import annotations
 import json
 import math
 import struct
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ValidationError
 
-from zoo_cli import __version__, registry
+from zoo_cli import __version__
+from zoo_cli.runtime import tensors
 from zoo_cli.serve.exchange import begin, host_of, json_response, seconds_of, to_json, unless_gone
 from zoo_cli.serve.refusals import Refusal
 from zoo_cli.serve.served import ServedModel
@@ -24,8 +24,6 @@ from zoo_cli.serve.served import ServedModel
 HEADER_LENGTH = "inference-header-content-length"
 PLATFORM = "zoo"
 _NUMBERS = {"FP32": np.float32, "FP64": np.float64, "INT32": np.int32, "INT64": np.int64}
-_OUTPUT_TYPES = {str: "BYTES", float: "FP32", int: "INT64"}
-RESULT = "result"
 
 
 class InputTensor(BaseModel):
@@ -54,42 +52,17 @@ class InferRequest(BaseModel):
     parameters: dict[str, Any] = {}
 
 
-# -- what a model takes and gives --------------------------------------------------------------------------------------
-
-
-def _fields(model: type | None) -> dict[str, Any]:
-    fields = getattr(model, "model_fields", {})
-    return {field.alias or name: field.annotation for name, field in fields.items() if name != "root"}
-
-
-def _plain(annotation: Any) -> type | None:
-    """The type of a single value, or None for anything else."""
-    options = [part for part in getattr(annotation, "__args__", (annotation,)) if part is not type(None)]
-    return options[0] if len(options) == 1 and options[0] in _OUTPUT_TYPES else None
-
-
-def input_names(model: ServedModel) -> dict[str, bool]:
-    """Name -> whether its elements are JSON instead of plain text."""
-    return {
-        name: _plain(annotation) is not str and getattr(annotation, "__origin__", None) is not Literal
-        for name, annotation in _fields(registry.task(model.task.name).request).items()
-    }
-
-
-def output_types(model: ServedModel) -> dict[str, str]:
-    """Name -> datatype."""
-    found = {name: _plain(annotation) for name, annotation in _fields(registry.task(model.task.name).answer).items()}
-    return {RESULT: "BYTES"} | {name: _OUTPUT_TYPES[kind] for name, kind in found.items() if kind}
-
-
 def metadata(model: ServedModel) -> dict[str, Any]:
     """What the protocol says of a model."""
+    task = model.task.name
     return {
         "name": model.name,
         "versions": [model.version],
         "platform": PLATFORM,
-        "inputs": [{"name": name, "datatype": "BYTES", "shape": [-1]} for name in input_names(model)],
-        "outputs": [{"name": name, "datatype": kind, "shape": [-1]} for name, kind in output_types(model).items()],
+        "inputs": [{"name": name, "datatype": "BYTES", "shape": [-1]} for name in tensors.input_names(task)],
+        "outputs": [
+            {"name": name, "datatype": kind, "shape": [-1]} for name, kind in tensors.output_types(task).items()
+        ],
     }
 
 
@@ -113,7 +86,7 @@ def parse(body: bytes, header_length: str | None) -> tuple[InferRequest, list[li
         raise Refusal("bad-request", "{reason}", field=field, reason=detail["msg"]) from error
     except (ValueError, RecursionError) as error:
         raise Refusal("broken-json", "the request is not JSON") from error
-    tensors = []
+    elements = []
     place = size
     for index, tensor in enumerate(request.inputs):
         length = tensor.parameters.get("binary_data_size")
@@ -127,8 +100,8 @@ def parse(body: bytes, header_length: str | None) -> tuple[InferRequest, list[li
             place += length
         if len(values) != count:
             raise Refusal("bad-request", "the data does not fill the shape", field=f"inputs[{index}].shape")
-        tensors.append(values)
-    return request, tensors
+        elements.append(values)
+    return request, elements
 
 
 def _count(tensor: InputTensor, index: int) -> int:
@@ -162,42 +135,17 @@ def _binary(data: bytes, datatype: str, index: int) -> list[Any]:
     return values
 
 
-def values_of(model: ServedModel, request: InferRequest, tensors: list[list[Any]]) -> list[dict[str, Any]]:
+def values_of(model: ServedModel, request: InferRequest, elements: list[list[Any]]) -> list[dict[str, Any]]:
     """The task's inputs; the request's parameters that are fields of the task are shared by all.
 
     Raises:
-        Refusal: an input is unknown, or the inputs differ in length.
+        DataError: an input is unknown, or the inputs differ in length.
+        Refusal: two inputs have the same name.
     """
-    known = input_names(model)
-    shared = {name: _element(value, known[name], name) for name, value in request.parameters.items() if name in known}
-    rows: list[dict[str, Any]] = [dict(shared) for _ in range(max(map(len, tensors), default=0))]
-    for index, (tensor, values) in enumerate(zip(request.inputs, tensors, strict=True)):
-        if tensor.name not in known:
-            raise Refusal(
-                "bad-request",
-                "the model has no input {name!r}; it has {names}",
-                field=f"inputs[{index}].name",
-                name=tensor.name,
-                names=", ".join(known),
-            )
-        if len(values) != len(rows):
-            raise Refusal("bad-request", "the inputs differ in length", field=f"inputs[{index}].shape")
-        for row, value in zip(rows, values, strict=True):
-            row[tensor.name] = _element(value, known[tensor.name], f"inputs[{index}]")
-    if not rows:
-        raise Refusal("no-text", "the request has no elements", field="inputs")
-    return rows
-
-
-def _element(value: Any, is_json: bool, field: str) -> Any:
-    if not is_json or not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except (ValueError, RecursionError):
-        if value.lstrip().startswith(("[", "{")):
-            raise Refusal("bad-request", "the element is not JSON", field=field) from None
-        return value  # a schema of a single name needs no quotes
+    columns = {tensor.name: values for tensor, values in zip(request.inputs, elements, strict=True)}
+    if len(columns) < len(elements):
+        raise Refusal("bad-request", "two inputs have the same name", field="inputs")
+    return tensors.rows_of(model.task.name, columns, request.parameters, "inputs")
 
 
 # -- writing -----------------------------------------------------------------------------------------------------------
@@ -209,7 +157,7 @@ def response(model: ServedModel, request: InferRequest, answers: list[Any]) -> R
     Raises:
         Refusal: there is no output of a name, or the answer is too large.
     """
-    types = output_types(model)
+    types = tensors.output_types(model.task.name)
     wanted = request.outputs or [OutputTensor(name=name) for name in types]
     default = bool(request.parameters.get("binary_data_output", False))
     outputs, parts = [], []
@@ -217,7 +165,7 @@ def response(model: ServedModel, request: InferRequest, answers: list[Any]) -> R
         if output.name not in types:
             raise Refusal("bad-request", "the model has no output {name!r}", field="outputs", name=output.name)
         kind = types[output.name]
-        values = [_value(answer, output.name, kind) for answer in answers]
+        values = [tensors.element_of(answer, output.name, kind) for answer in answers]
         entry: dict[str, Any] = {"name": output.name, "datatype": kind, "shape": [len(values)]}
         if output.parameters.get("binary_data", default):
             parts.append(_packed(values, kind))
@@ -234,15 +182,6 @@ def response(model: ServedModel, request: InferRequest, answers: list[Any]) -> R
         return Response(head, media_type="application/json")
     headers = {"Inference-Header-Content-Length": str(len(head))}
     return Response(b"".join([head, *parts]), headers=headers, media_type="application/octet-stream")
-
-
-def _value(answer: Any, name: str, kind: str) -> Any:
-    if name == RESULT:
-        return to_json(answer).decode()
-    value = answer.get(name)
-    if value is None:
-        return {"BYTES": "", "FP32": 0.0, "INT64": -1}[kind]
-    return value
 
 
 def _packed(values: list[Any], kind: str) -> bytes:
@@ -300,8 +239,8 @@ def router() -> APIRouter:
     async def infer(request: Request, name: str, version: str | None = None) -> Response:
         """Answer the elements of the inputs."""
         model = _find(request, name, version)
-        parsed, tensors = parse(await request.body(), request.headers.get(HEADER_LENGTH))
-        values = values_of(model, parsed, tensors)
+        parsed, elements = parse(await request.body(), request.headers.get(HEADER_LENGTH))
+        values = values_of(model, parsed, elements)
         begin(request, model, len(values))
         places = [f"element {index}" for index in range(len(values))]
         answers = await unless_gone(request, model.answer(values, seconds_of(request, model), places))

@@ -76,7 +76,7 @@ def refusal_of(error: ZooError) -> Refusal:
     if isinstance(error, Refusal):
         return error
     field = error.values.get("path") or error.values.get("place")
-    message = error.message + (f" ({error.fix})" if error.fix else "")
+    message = error.english + (f" ({error.english_fix})" if error.english_fix else "")
     return Refusal(error.code, "{reason}", field=field, reason=message)
 
 

@@ -17,7 +17,7 @@ from zoo_cli.recipe.schema import ServedModel as ServedModelSection
 from zoo_cli.recipe.schema import ServeLimits, ServeSection
 from zoo_cli.runtime.decoder import DecoderFacts
 from zoo_cli.runtime.generation import MAX_ROWS
-from zoo_cli.runtime.golden import read_golden, same_answer
+from zoo_cli.runtime.golden import golden_tolerance, read_golden, same_answer
 from zoo_cli.runtime.loading import Bundle, open_bundle
 from zoo_cli.serve.engine import Engine
 from zoo_cli.serve.intake import Intake
@@ -30,15 +30,7 @@ from zoo_cli.tasks.base import Task
 from zoo_cli.tasks.generative import GenerativeTask
 from zoo_cli.tasks.joining import TextStream
 
-GOLDEN_TOLERANCE = 1e-4
-_VERBS = {"export", "quantize", "bundle", "best"}
 _VARIANTS = 16
-
-
-def default_name(bundle: Path) -> str:
-    """Name of a model after its folder: ``runs/uie/msra/export/bundle`` -> ``"msra"``."""
-    parts = [part for part in bundle.resolve().parts if part not in _VERBS]
-    return parts[-1].removesuffix(".tiny") if len(parts) > 1 else "model"
 
 
 class ServedModel:
@@ -91,6 +83,8 @@ class ServedModel:
         """
         groups, _ = compute_groups(self.settings)
         limit = self.settings.memory_limit or memory_limit()
+        if limit is not None and self.settings.memory_limit is None:
+            limit //= self.settings.workers
         ceiling = Ceiling(self.settings.batch_tokens)
         if isinstance(self.task, GenerativeTask):
             positions = DecoderFacts.load(self.bundle.folder).positions
@@ -110,6 +104,7 @@ class ServedModel:
             ArtifactError: an answer differs from that of the model that was exported (`golden-mismatch`).
         """
         deadline = time.monotonic() + 60 + len(self.golden)
+        tolerance = golden_tolerance(self.bundle.folder, self.bundle.precision)
         wrong = []
         for number, (request, expected) in enumerate(self.golden, 1):
             job = self.engine.submit(self.task, [request], deadline)[0]
@@ -117,7 +112,7 @@ class ServedModel:
                 answer = await asyncio.wait_for(job.future, deadline - time.monotonic())
             except (ZooError, TimeoutError):
                 answer = None
-            if not same_answer(expected, answer, GOLDEN_TOLERANCE):
+            if not same_answer(expected, answer, tolerance):
                 wrong.append(number)
         if wrong:
             raise ArtifactError(
@@ -185,6 +180,8 @@ class ServedModel:
         task = task or self.task
         answers: list[Any] = [None] * len(values)
         caching = self.settings.cache_entries and not any(map(self._is_drawn, values))
+        if caching:
+            self._check_sizes(values, places)  # what is known must not be larger than what is not
         keys = [self._key(value, task) for value in values] if caching else []
         missing = [index for index in range(len(values)) if not self._recall(index, keys, answers)]
         asked, where = [values[index] for index in missing], [places[index] for index in missing]
@@ -237,8 +234,9 @@ class ServedModel:
         except TimeoutError:
             raise out_of_time() from None
         except Refusal as refusal:
-            failed = next(index for index, future in enumerate(futures) if future.done() and future.exception())
-            raise refusal.within(places[failed]) from None
+            # Others may have been cancelled meanwhile, since their time is up as well.
+            ended = (future.done() and not future.cancelled() and future.exception() is refusal for future in futures)
+            raise refusal.within(places[list(ended).index(True)]) from None
 
     def _check_sizes(self, values: Sequence[Any], places: Sequence[str]) -> None:
         """Refuse a request that is larger than the limits."""

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import signal
 import socket
+import ssl
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -161,9 +162,7 @@ def serve(settings: ServeSection, listening: socket.socket, started: Callable[[]
     _log_to_stderr()
     metrics = Metrics()
     application, host = create_app(settings, open_models(settings, metrics), metrics)
-    for path in filter(None, (settings.tls_certificate, settings.tls_key)):
-        if not Path(path).is_file():
-            raise UsageError("unreadable-file", "there is no such file", at=Location.of(path))
+    _check_certificate(settings)
     sys.setswitchinterval(SWITCH_INTERVAL)
     config = uvicorn.Config(
         application,
@@ -183,6 +182,28 @@ def serve(settings: ServeSection, listening: socket.socket, started: Callable[[]
     config.load()
     started()
     Server(config, host).run(sockets=[listening])
+
+
+def _check_certificate(settings: ServeSection) -> None:
+    """Refuse files of TLS that cannot be used.
+
+    Raises:
+        UsageError: a file is missing (`unreadable-file`), or they are no certificate with its key (`bad-certificate`).
+    """
+    for path in filter(None, (settings.tls_certificate, settings.tls_key)):
+        if not Path(path).is_file():
+            raise UsageError("unreadable-file", "there is no such file", at=Location.of(path))
+    if settings.tls_certificate is None and settings.tls_key is None:
+        return
+    try:
+        if settings.tls_certificate is None:
+            raise ssl.SSLError(0, "serve.tls_certificate is not set")
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.tls_certificate, settings.tls_key)
+    except ssl.SSLError as error:
+        place = Location.of(settings.tls_certificate or settings.tls_key or "")
+        raise UsageError(
+            "bad-certificate", "these are no certificate and its key: {reason}", at=place, reason=str(error)
+        ) from error
 
 
 def address(settings: ServeSection, listening: socket.socket) -> str:

@@ -100,8 +100,7 @@ class WritingEngine(Intake):
         begin = time.monotonic()
         rows = decoder.rows
         updates = decoder.step()
-        self.metrics.stages["compute"].observe(time.monotonic() - begin)
-        self.metrics.count_batch([1] * rows)
+        self._note_batch([1] * rows, time.monotonic() - begin)
         self._hand_out(updates, running)
 
     def _join(self, decoder: Decoder, running: dict[Request, Row], joining: list[Row]) -> None:
@@ -120,8 +119,7 @@ class WritingEngine(Intake):
             return
         for row in joining:
             self.metrics.stages["queue"].observe(begin - row.since)
-        self.metrics.stages["compute"].observe(time.monotonic() - begin)
-        self.metrics.count_batch([_prompt_length(request) for request in requests])
+        self._note_batch([_prompt_length(request) for request in requests], time.monotonic() - begin)
         running.update(zip(requests, joining, strict=True))
         self._hand_out(updates, running)
 

@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from pydantic import BaseModel
 
-from zoo_cli.base.errors import ArtifactError, Location
+from zoo_cli.base.errors import ArtifactError, Location, ZooError
 from zoo_cli.base.files import read_json, write_json
 from zoo_cli.data.batching import pad, unpad
 from zoo_cli.registry import resolve, task
@@ -236,22 +236,27 @@ def load_task(folder: Path, tokenizer: Tokenizer, inputs: Sequence[str]) -> Task
     return resolve(spec.implementation)(spec.options.model_validate(value["options"]), tokenizer, inputs)
 
 
-def answer_all(steps: Iterable[Steps], run: Any) -> Generator[Any, None, None]:
-    """Drive many conversations at once and yield their answers in order.
+def outcomes(steps: Iterable[Steps], run: Any) -> list[Any]:
+    """Drive many conversations at once; one that fails does not disturb the others.
 
     Args:
         steps: the conversations; all of them are open at the same time, so pass a window, not a whole data set.
         run: function from a list of features to the list of their outputs.
+
+    Returns:
+        Of each, in order, its answer, or the `ZooError` that its task raised.
     """
     open_steps = list(steps)
-    answers: dict[int, Any] = {}
+    ends: dict[int, Any] = {}
     waiting: dict[int, list[Any]] = {}
 
     def advance(index: int, outputs: list[Any] | None) -> None:
         try:
             waiting[index] = open_steps[index].send(outputs) if outputs is not None else next(open_steps[index])
         except StopIteration as stop:
-            answers[index] = stop.value
+            ends[index] = stop.value
+        except ZooError as error:
+            ends[index] = error
 
     for index in range(len(open_steps)):
         advance(index, None)
@@ -260,4 +265,16 @@ def answer_all(steps: Iterable[Steps], run: Any) -> Generator[Any, None, None]:
         outputs = iter(run([feature for features in batch.values() for feature in features]))
         for index, features in batch.items():
             advance(index, [next(outputs) for _ in features])
-    yield from (answers[index] for index in range(len(open_steps)))
+    return [ends[index] for index in range(len(open_steps))]
+
+
+def answer_all(steps: Iterable[Steps], run: Any) -> Generator[Any, None, None]:
+    """The answers of many conversations in order; arguments as of `outcomes`.
+
+    Raises:
+        ZooError: of the first conversation that failed, after the answers before it.
+    """
+    for end in outcomes(steps, run):
+        if isinstance(end, ZooError):
+            raise end
+        yield end

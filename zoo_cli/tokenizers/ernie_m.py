@@ -8,8 +8,9 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
+from zoo_cli.base.errors import PlatformError, UsageError
 from zoo_cli.tokenizers.pieces import Frame
 from zoo_cli.tokenizers.segments import (
     UNDERLINE,
@@ -58,6 +59,48 @@ class ErnieMTokenizer(SegmentedTokenizer):
     @property
     def vocab_size(self) -> int:
         return int(self._processor.get_piece_size())
+
+    def subset(self, ids: Sequence[int]) -> Self:
+        """A tokenizer that has only these tokens, numbered anew in the order given; a text whose tokens are all among
+        them is cut as before, others fall back on shorter pieces.
+
+        Pieces of the SentencePiece model whose parts are not all kept are removed from it. Of a unigram model the best
+        cut of a text stays the best one as long as its pieces are there; a model of merges cannot do without pieces.
+
+        Args:
+            ids: ids of tokens, special ones among them.
+
+        Raises:
+            UsageError: the SentencePiece model is not a unigram model (`not-prunable`).
+            PlatformError: protobuf is not installed (`missing-package`).
+        """
+        try:
+            from sentencepiece import sentencepiece_model_pb2
+        except ImportError as error:
+            raise PlatformError(
+                "missing-package",
+                "changing a SentencePiece model needs the package protobuf",
+                fix="pip install protobuf",
+            ) from error
+        model = sentencepiece_model_pb2.ModelProto()
+        model.ParseFromString(self.files["sentencepiece_model_file"].data)
+        if model.trainer_spec.model_type != model.trainer_spec.UNIGRAM:
+            raise UsageError("not-prunable", "only a unigram model of SentencePiece can do without some of its pieces")
+        tokens = self.convert_ids_to_tokens(ids)
+        known = set(tokens)
+        pieces = [
+            piece for piece in model.pieces if piece.type != piece.NORMAL or known.issuperset(cut_piece(piece.piece))
+        ]
+        del model.pieces[:]
+        model.pieces.extend(pieces)
+        model.trainer_spec.vocab_size = len(pieces)
+        files = {
+            "sentencepiece_model_file": model.SerializeToString(),
+            "vocab_file": "".join(f"{token}\n" for token in tokens).encode(),
+        }
+        added = {token: number for number, token in enumerate(tokens) if token in self._listed_tokens}
+        changed = {role: file._replace(data=files[role]) for role, file in self.files.items()}
+        return type(self)(changed, self.config, added)
 
     def frame(self, pair: bool) -> Frame:
         cls, sep = self.cls_token_id, self.sep_token_id

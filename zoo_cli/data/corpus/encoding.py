@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -76,7 +76,7 @@ class Encoder:
     Args:
         tokenizer: makes tokens.
         reading: how the text is written.
-        options: how it becomes ids.
+        options: how it becomes ids; each text of a translated pair is one sentence of any length.
 
     Raises:
         UsageError: whole-word marks are wanted of a tokenizer without Chinese characters as WordPiece tokens
@@ -84,6 +84,8 @@ class Encoder:
     """
 
     def __init__(self, tokenizer: PretrainedTokenizer, reading: ReadingOptions, options: EncodingOptions) -> None:
+        if reading.format == "tsv":
+            options = replace(options, sentences="lines", sentence_tokens=None)
         self.tokenizer, self.reading, self.options = tokenizer, reading, options
         self.forms = word_forms(tokenizer, options.word_marks)
         if options.segmenter is not None and not self.forms.marks_words:

@@ -14,8 +14,7 @@ from zoo_cli.data.corpus.marks import WordForms, word_forms
 from zoo_cli.data.corpus.masking import mask
 from zoo_cli.data.corpus.samples import FIRST, STOP, TARGET, TOKEN, Samples, SentenceSamples, TokenSamples
 from zoo_cli.recipe.schema import PretrainSection
-from zoo_cli.tokenizers.base import Tokenizer
-from zoo_cli.tokenizers.pieces import longest_first, ranges
+from zoo_cli.tokenizers.pieces import Frame, longest_first, ranges
 from zoo_cli.tokenizers.pretrained import PretrainedTokenizer
 
 Arrays = dict[str, np.ndarray]
@@ -70,7 +69,7 @@ class Segments:
 
 
 class SentenceInputs(Inputs):
-    """[CLS] text [SEP], or [CLS] text [SEP] text [SEP], masked.
+    """[CLS] text [SEP], or [CLS] text [SEP] text [SEP], masked; special tokens are those of the tokenizer's pairs.
 
     Args:
         parts: the corpora's samples.
@@ -80,25 +79,30 @@ class SentenceInputs(Inputs):
 
     parts: tuple[SentenceSamples, ...]
 
-    def __init__(self, parts: Sequence[SentenceSamples], tokenizer: Tokenizer, options: PretrainSection) -> None:
+    def __init__(
+        self, parts: Sequence[SentenceSamples], tokenizer: PretrainedTokenizer, options: PretrainSection
+    ) -> None:
         super().__init__(parts)
         self._options = options
         self._forms: WordForms = word_forms(tokenizer, options.word_marks)
         self._cls, self._sep = tokenizer.cls_token_id, tokenizer.sep_token_id
+        self._frame = tokenizer.frame(pair=True)
+        self._has_types = "token_type_ids" in tokenizer.model_input_names
         self._pad, self._mask = tokenizer.pad_token_id, tokenizer.mask_token_id
-        known = tokenizer.vocab.values() if isinstance(tokenizer, PretrainedTokenizer) else range(len(tokenizer))
-        self._vocabulary = np.unique(np.fromiter(known, np.int64))
+        self._vocabulary = np.unique(np.fromiter(tokenizer.vocab.values(), np.int64))
 
     def load(self, rows: Located) -> Arrays:
         """The batch of these rows.
 
         Returns:
-            ``input_ids``, ``token_type_ids`` and ``attention_mask`` [B, S], where S is the longest row, and
+            ``input_ids``, ``attention_mask`` and, where the tokenizer gives them, ``token_type_ids`` [B, S], where S is
+            the longest row, and
 
             * for `mlm`: ``masked_positions`` and ``labels`` [n], place (row * S + column) and id of each token to
               guess; with a pair also ``next_sentence_label`` [B];
             * for `rtd`: ``raw_input_ids`` and ``generator_labels`` [B, S], the text and the ids to guess, -100 where
               there is nothing to guess;
+            * for `distill`: nothing more;
             * for `two_views`: as `rtd` with 2 B rows, where rows i and i + B are two maskings of one text.
         """
         segments = self._segments(rows)
@@ -114,12 +118,16 @@ class SentenceInputs(Inputs):
             return mask(plain, continues, maskable, lengths, keys, self._options.masking, self._mask, self._vocabulary)
 
         seen, chosen = masked(0)
-        arrays = {"input_ids": seen, "token_type_ids": types, "attention_mask": attention}
+        arrays = {"input_ids": seen, "attention_mask": attention}
+        if self._has_types:
+            arrays["token_type_ids"] = types
         if self._options.objective == "mlm":
             places = np.flatnonzero(chosen)
             arrays |= {"masked_positions": places, "labels": plain.reshape(-1)[places]}
             if self._options.pair != "none":
                 arrays["next_sentence_label"] = segments.labels
+            return arrays
+        if self._options.objective == "distill":
             return arrays
         arrays |= {"raw_input_ids": plain, "generator_labels": np.where(chosen, plain, IGNORED)}
         if self._options.objective == "two_views":
@@ -180,25 +188,47 @@ class SentenceInputs(Inputs):
 
     def _assemble(self, segments: Segments) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Ids as they stand in the corpora and types [B, S] with special tokens, and lengths [B]."""
-        first, second = segments.counts
-        has_second = second > 0
-        lengths = first + second + 2 + has_second
-        shape = len(lengths), int(lengths.max())
-        ids, types = np.full(shape, self._pad, np.int64), np.zeros(shape, np.int64)
-        rows = np.arange(shape[0])
-        ids[:, 0] = self._cls
-        ids[rows, 1 + first] = self._sep
-        ids[rows[has_second], lengths[has_second] - 1] = self._sep
-        types[(np.arange(shape[1]) > 1 + first[:, None]) & (np.arange(shape[1]) < lengths[:, None])] = 1
-        for starts, counts, column in zip(
-            segments.starts, segments.counts, (np.ones_like(first), first + 2), strict=True
-        ):
-            places = ranges(rows * shape[1] + column, counts)
-            source, owner = ranges(starts, counts), np.repeat(segments.corpora, counts)
-            for number in np.unique(owner).tolist():
-                own = owner == number
-                ids.reshape(-1)[places[own]] = self.parts[number].corpus.ids[source[own]]
-        return ids, types, lengths
+        corpora = [part.corpus for part in self.parts]
+        return assemble(corpora, segments, self._frame, self._pad)
+
+
+def assemble(
+    corpora: Sequence[Corpus], segments: Segments, frame: Frame, pad: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows of one or two stretches of tokens with special tokens around them.
+
+    Args:
+        corpora: those that `segments` name.
+        segments: the stretches; rows without a second one have nothing between.
+        frame: special tokens before, between and behind.
+        pad: id behind the end of a row.
+
+    Returns:
+        Ids [B, S]; 1 from the first token of the second stretch to the end of the row, else 0 [B, S]; lengths [B].
+    """
+    first, second = segments.counts
+    between = len(frame.middle) * (second > 0)
+    behind = len(frame.prefix) + first + between  # place of the second stretch
+    lengths = behind + second + len(frame.suffix)
+    shape = len(lengths), int(lengths.max())
+    ids, types = np.full(shape, pad, np.int64), np.zeros(shape, np.int64)
+    rows, column = np.arange(shape[0]), np.arange(shape[1])
+    ids[:, : len(frame.prefix)] = frame.prefix
+    for number, token in enumerate(frame.middle):
+        own = rows[second > 0]
+        ids[own, len(frame.prefix) + first[own] + number] = token
+    for number, token in enumerate(frame.suffix):
+        ids[rows, behind + second + number] = token
+    types[(column >= behind[:, None]) & (column < lengths[:, None]) & (second > 0)[:, None]] = 1
+    for starts, counts, place in zip(
+        segments.starts, segments.counts, (np.full_like(first, len(frame.prefix)), behind), strict=True
+    ):
+        places = ranges(rows * shape[1] + place, counts)
+        source, owner = ranges(starts, counts), np.repeat(segments.corpora, counts)
+        for number in np.unique(owner).tolist():
+            mine = owner == number
+            ids.reshape(-1)[places[mine]] = corpora[number].ids[source[mine]]
+    return ids, types, lengths
 
 
 def _tokens_of(corpus: Corpus, first: np.ndarray, sentences: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from zoo_cli.data.corpus.masking import mask
 from zoo_cli.data.corpus.samples import SentenceSamples
 from zoo_cli.recipe.schema import PretrainSection
 from zoo_cli.tokenizers.base import Tokenizer
+from zoo_cli.tokenizers.pretrained import PretrainedTokenizer
 from zoo_cli.tokenizers.unimo import UNIMOTokenizer
 
 
@@ -29,7 +30,9 @@ class PrefixInputs(SentenceInputs):
         options: masking and lengths.
     """
 
-    def __init__(self, parts: Sequence[SentenceSamples], tokenizer: Tokenizer, options: PretrainSection) -> None:
+    def __init__(
+        self, parts: Sequence[SentenceSamples], tokenizer: PretrainedTokenizer, options: PretrainSection
+    ) -> None:
         super().__init__(parts, tokenizer, options)
         self._end = tokenizer.special_token_id(end_token(tokenizer))
 

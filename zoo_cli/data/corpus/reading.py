@@ -17,7 +17,7 @@ from typing import BinaryIO, Literal, NamedTuple, cast
 
 from zoo_cli.base.errors import DataError, Location, UsageError
 
-Format = Literal["auto", "text", "jsonl"]
+Format = Literal["auto", "text", "jsonl", "tsv"]
 Documents = Literal["blank-line", "line"]
 
 _BLOCK = 1 << 20
@@ -31,6 +31,7 @@ FAULTS = {
     "bad-encoding": "{count} lines are not {encoding} text and were left out",
     "long-line": "{count} lines are longer than {line_bytes} bytes and were left out",
     "broken-json": "{count} lines are not JSON and were left out",
+    "no-pair": "{count} lines are not two texts with a tab between them and were left out",
     "no-text": "{count} lines have no text under the key {key!r} and were left out",
     "empty-document": "{count} documents have no tokens and were left out",
     "cut-document": "{count} documents are longer than {line_bytes} bytes and were cut into several",
@@ -83,7 +84,9 @@ class ReadingOptions:
     """How raw text is written.
 
     Args:
-        format: ``text``; ``jsonl``, one object a line; ``auto`` goes by the name's ending.
+        format: ``text``; ``jsonl``, one object a line; ``tsv``, in each line a text, a tab and its translation, which
+            become a document of two sentences, further columns being left out; ``auto`` is text or JSON lines by the
+            name's ending.
         documents: what ends a document of a text file: a blank line, or each line end.
         json_key: key of the text.
         encoding: of the files; one in which a line end is the byte 10.
@@ -166,7 +169,7 @@ def plan_pieces(files: Sequence[Path], size: int) -> list[Piece]:
 def read_piece(piece: Piece, options: ReadingOptions, faults: Faults) -> Iterator[str | None]:
     """Texts of a piece: parts of a document, then None at its end.
 
-    A document of a text file comes line by line, one of a JSON lines file as one part.
+    A document of a text file comes line by line, one of a JSON lines file as one part, a translated pair as two.
     """
     try:
         with _open(piece) as handle:
@@ -191,13 +194,16 @@ class _Reader:
         options, piece = self._options, self._piece
         is_json = options.format == "jsonl" or (options.format == "auto" and piece.file.lower().endswith(_JSON_ENDINGS))
         start = self._first_line()
-        if not is_json and options.documents == "blank-line":
+        if not is_json and options.format != "tsv" and options.documents == "blank-line":
             yield from self._blank_line_documents(start)
             return
         for offset, line in self._lines(start):
             if piece.end is not None and offset >= piece.end:
                 return
             if line is None:
+                continue
+            if options.format == "tsv":
+                yield from self._pair(offset, line)
                 continue
             text = self._json_text(offset, line) if is_json else self._decode(offset, line)
             if text is not None:
@@ -270,6 +276,18 @@ class _Reader:
             stop = begin
         self._handle.seek(start)
         return blank
+
+    def _pair(self, offset: int, line: bytes) -> Iterator[str | None]:
+        """Both texts of a line, then the end of their document; nothing of a line that has not both."""
+        text = self._decode(offset, line)
+        if text is None or not text.strip():
+            return
+        columns = [column.strip() for column in text.split("\t")[:2]]
+        if len(columns) == 2 and all(columns):
+            yield from columns
+            yield None
+        else:
+            self._faults.add("no-pair", Place(self._piece.file, offset))
 
     def _decode(self, offset: int, line: bytes) -> str | None:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import paddle
 
@@ -25,6 +26,7 @@ class Term:
         logits: scores of C classes [..., C]; or one score [...], above 0 where the label is held to be 1.
         labels: class numbers [...], or 0 and 1; -100 where nothing counts.
         weight: factor of the loss in the sum.
+        chance: how often a guess without looking is right, where that is not the share of the most frequent label.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Term:
     logits: paddle.Tensor
     labels: paddle.Tensor
     weight: float = 1.0
+    chance: float | None = None
 
     @property
     def is_binary(self) -> bool:
@@ -54,15 +57,30 @@ def where_seen(labels: paddle.Tensor, counts: paddle.Tensor) -> paddle.Tensor:
 
 
 class Pretraining(ABC):
-    """A pretraining objective; implements `zoo_cli.engine.objectives.base.Objective`."""
+    """A pretraining objective; implements `zoo_cli.engine.objectives.base.Objective`.
+
+    Class attributes:
+        pooled: all labels of all terms count alike: what is minimised is the mean over them instead of the sum of the
+            terms' means.
+        models_language: the terms are (the first one of a sum is) losses of a language model, which has a perplexity.
+    """
+
+    pooled: ClassVar[bool] = False
+    models_language: ClassVar[bool] = True
 
     @abstractmethod
     def terms(self, model: paddle.nn.Layer, batch: Tensors) -> Sequence[Term]:
-        """The losses of a batch of `zoo_cli.data.corpus.inputs`; the first one is that of a language model."""
+        """The losses of a batch of `zoo_cli.data.corpus`."""
 
     def loss(self, model: paddle.nn.Layer, batch: Arrays, step: int) -> Losses:
-        """The weighted sum of all terms, and each of them."""
+        """The weighted sum of all terms, or their mean over all labels, and each of them."""
         terms = self.terms(model, to_tensors(batch))
-        total = sum((term.loss * term.weight for term in terms[1:]), start=terms[0].loss * terms[0].weight)
+        if self.pooled:
+            counts = [term.count for term in terms]
+            weight = sum(counts)
+            weights = [count / max(1, weight) for count in counts]
+        else:
+            weight, weights = terms[0].count, [term.weight for term in terms]
+        first, *others = (term.loss * factor for term, factor in zip(terms, weights, strict=True))
         parts = {f"{term.name}_loss": term.loss for term in terms} if len(terms) > 1 else {}
-        return Losses(total, terms[0].count, parts)
+        return Losses(sum(others, start=first), weight, parts)

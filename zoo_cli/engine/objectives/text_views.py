@@ -30,6 +30,7 @@ class TextViews(Pretraining):
                 model.config.gen_weight,
             ),
             Term("rtd", result.disc_rtd_loss, judged.rtd_logits, detected, RTD_WEIGHT),
-            Term("mts", result.disc_mts_loss, judged.mts_logits, chosen, MTS_WEIGHT),
-            Term("csp", result.disc_csp_loss, partner_logits, partners, CSP_WEIGHT),
+            Term("mts", result.disc_mts_loss, judged.mts_logits, chosen, MTS_WEIGHT, 1 / judged.mts_logits.shape[-1]),
+            # A view is not its own partner.
+            Term("csp", result.disc_csp_loss, partner_logits, partners, CSP_WEIGHT, 1 / (len(partners) - 1)),
         ]

@@ -15,7 +15,7 @@ from paddle import nn
 from zoo_cli.models.base import HeadModel, Model
 from zoo_cli.models.ernie.config import ErnieConfig
 from zoo_cli.models.heads import head_output
-from zoo_cli.models.layers import Encoder, Pooler, attention_bias, default_positions
+from zoo_cli.models.layers import Dropout, Encoder, LayerNorm, Pooler, attention_bias, default_positions
 from zoo_cli.models.losses import cross_entropy, multi_label_loss, token_losses
 from zoo_cli.models.outputs import Cache, ModelOutput, Tensor
 
@@ -39,8 +39,8 @@ class ErnieEmbeddings(nn.Layer):
         if config.use_task_id:
             self.task_type_embeddings = nn.Embedding(config.task_type_vocab_size, config.hidden_size)
         self.task_id = config.task_id
-        self.layer_norm = nn.LayerNorm(config.hidden_size, epsilon=config.norm_epsilon)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.layer_norm = LayerNorm(config.hidden_size, epsilon=config.norm_epsilon)
+        self.dropout = Dropout(config.hidden_dropout_prob)
 
     def forward(
         self,

@@ -68,6 +68,7 @@ FAMILY = FamilySpec(
             "ErnieDocForTokenClassification",
             "ErnieDocForQuestionAnswering",
             "ErnieDocForMultipleChoice",
+            "ErnieDocForPretraining",
         )
     },
     tasks={
@@ -77,6 +78,7 @@ FAMILY = FamilySpec(
         "document_multiple_choice": "ErnieDocForMultipleChoice",
         "document_matching": "ErnieDocForMultipleChoice",
     },
+    objectives={"recurrent": "ErnieDocForPretraining"},
     tokenizer="ErnieDocTokenizer",
     inputs=("input_ids", "token_type_ids", "attention_mask"),
     tiny={

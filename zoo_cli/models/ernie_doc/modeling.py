@@ -24,7 +24,8 @@ from paddle import nn
 from zoo_cli.models.base import HeadModel, Model
 from zoo_cli.models.config import LayerSizes
 from zoo_cli.models.ernie_doc.config import ErnieDocConfig
-from zoo_cli.models.layers import Linear, activation
+from zoo_cli.models.heads import LMHead
+from zoo_cli.models.layers import Dropout, LayerNorm, Linear, activation
 from zoo_cli.models.losses import classification_loss, cross_entropy, span_loss
 from zoo_cli.models.outputs import ModelOutput, Tensor
 
@@ -41,8 +42,8 @@ class ErnieDocEmbeddings(nn.Layer):
         self.word_emb = nn.Embedding(config.vocab_size, config.hidden_size)
         self.pos_emb = nn.Embedding(2 * config.max_position_embeddings + config.memory_len, config.hidden_size)
         self.token_type_emb = nn.Embedding(config.task_type_vocab_size, config.hidden_size)
-        self.norms = nn.LayerList([nn.LayerNorm(config.hidden_size, epsilon=1e-5) for _ in range(3)])
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.norms = nn.LayerList([LayerNorm(config.hidden_size, epsilon=1e-5) for _ in range(3)])
+        self.dropout = Dropout(config.hidden_dropout_prob)
 
     def forward(self, input_ids: Tensor, position_ids: Tensor, token_type_ids: Tensor) -> list[Tensor]:
         """[B, S], [B or 1, 2S + M] and [B, T], each to its embedding [..., H]."""
@@ -79,7 +80,7 @@ class RelativeAttention(nn.Layer):
         self.r_w_bias = self.create_parameter([width], is_bias=True)
         self.r_r_bias = self.create_parameter([width], is_bias=True)
         self.r_t_bias = self.create_parameter([width], is_bias=True)
-        self.dropout = nn.Dropout(config.attention_dropout_prob)
+        self.dropout = Dropout(config.attention_dropout_prob)
 
     def _split(self, projected: Tensor) -> Tensor:
         """[B, n, A * d] -> [B, A, n, d]."""
@@ -138,7 +139,7 @@ class FeedForward(nn.Layer):
         self.linear1 = Linear(config.hidden_size, sizes.intermediate_size)
         self.linear2 = Linear(sizes.intermediate_size, config.hidden_size)
         self.activation = activation(config.hidden_act)
-        self.dropout = nn.Dropout(config.relu_dropout)
+        self.dropout = Dropout(config.relu_dropout)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """[B, S, H] -> [B, S, H]."""
@@ -159,9 +160,9 @@ class ErnieDocLayer(nn.Layer):
         self.normalize_before = config.normalize_before
         self.attn = RelativeAttention(config, sizes)
         self.ffn = FeedForward(config, sizes)
-        self.norm1 = nn.LayerNorm(config.hidden_size, epsilon=config.norm_epsilon)
-        self.norm2 = nn.LayerNorm(config.hidden_size, epsilon=config.norm_epsilon)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.norm1 = LayerNorm(config.hidden_size, epsilon=config.norm_epsilon)
+        self.norm2 = LayerNorm(config.hidden_size, epsilon=config.norm_epsilon)
+        self.dropout = Dropout(config.hidden_dropout_prob)
 
     def forward(self, hidden: Tensor, memory: Tensor, positions: Tensor, types: Tensor, bias: Tensor) -> Tensor:
         """`hidden` [B, S, H] -> [B, S, H]; other arguments as in `RelativeAttention`."""
@@ -293,7 +294,7 @@ class _ErnieDocHead(HeadModel):
 
     def __init__(self, config: ErnieDocConfig, outputs: int) -> None:
         super().__init__(config)
-        self.dropout = nn.Dropout(config.head_dropout)
+        self.dropout = Dropout(config.head_dropout)
         self.linear = nn.Linear(config.hidden_size, outputs)
 
 
@@ -370,3 +371,23 @@ class ErnieDocForMultipleChoice(_ErnieDocHead):
         memories = base.memories.reshape([-1, self.num_choices, *base.memories.shape[1:]])
         loss = None if labels is None else cross_entropy(logits, labels)
         return ModelOutput(loss=loss, logits=logits, memories=memories)
+
+
+class ErnieDocForPretraining(HeadModel):
+    """Vocabulary scores of masked tokens, and scores of `num_labels` orders of the document's parts, from its [CLS].
+
+    PaddleNLP has no such class.
+    """
+
+    def __init__(self, config: ErnieDocConfig) -> None:
+        super().__init__(config)
+        self.lm_head = LMHead(config)
+        self.order_classifier = nn.Linear(config.hidden_size, config.num_labels)
+
+    def forward(self, input_ids: Tensor, *, masked_positions: Tensor | None = None, **inputs: Any) -> ModelOutput:
+        """`prediction_logits` [B, S, V], or [n, V] at `masked_positions` [n] (row * S + column); `logits` [B, C] of the
+        orders; `memories`. Other arguments as in `ErnieDocModel`."""
+        base = self.backbone(input_ids, **inputs)
+        words = self.lm_head(base.last_hidden_state, self.backbone.embeddings.word_emb.weight, masked_positions)
+        orders = self.order_classifier(base.pooler_output)
+        return ModelOutput(prediction_logits=words, logits=orders, memories=base.memories)

@@ -10,7 +10,7 @@ from paddle import nn
 
 from zoo_cli.models.base import Model
 from zoo_cli.models.ernie_m.config import ErnieMConfig
-from zoo_cli.models.layers import Encoder, Pooler, attention_bias, default_positions
+from zoo_cli.models.layers import Dropout, Encoder, LayerNorm, Pooler, attention_bias, default_positions
 from zoo_cli.models.outputs import ModelOutput, Tensor
 
 FIRST_POSITION = 2
@@ -31,8 +31,8 @@ class ErnieMEmbeddings(nn.Layer):
         super().__init__()
         self.word_embeddings = nn.Embedding(config.vocab_size, config.hidden_size)
         self.position_embeddings = nn.Embedding(config.max_position_embeddings, config.hidden_size)
-        self.layer_norm = nn.LayerNorm(config.hidden_size, epsilon=config.norm_epsilon)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.layer_norm = LayerNorm(config.hidden_size, epsilon=config.norm_epsilon)
+        self.dropout = Dropout(config.hidden_dropout_prob)
 
     def forward(self, input_ids: Tensor, position_ids: Tensor | None = None) -> Tensor:
         """Ids [B, S], and positions [B, S] counted from 0, to [B, S, H]."""

@@ -23,7 +23,7 @@ from zoo_cli.models.generation import RunningBatch
 from zoo_cli.models.gpt.config import GPTConfig
 from zoo_cli.models.heads import head_output, vocabulary_scores
 from zoo_cli.models.language_model import LanguageBackbone, LanguageModel
-from zoo_cli.models.layers import HIDDEN, AttentionResult, Linear, activation
+from zoo_cli.models.layers import HIDDEN, AttentionResult, Dropout, LayerNorm, Linear, activation
 from zoo_cli.models.losses import classification_loss, token_losses
 from zoo_cli.models.outputs import Cache, ModelOutput, Tensor
 
@@ -39,7 +39,7 @@ class GPTEmbeddings(nn.Layer):
         super().__init__()
         self.word_embeddings = nn.Embedding(config.vocab_size, config.hidden_size)
         self.position_embeddings = nn.Embedding(config.max_position_embeddings, config.hidden_size)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.dropout = Dropout(config.hidden_dropout_prob)
 
     def forward(self, input_ids: Tensor | None, position_ids: Tensor, inputs_embeds: Tensor | None = None) -> Tensor:
         """Embed ids [B, S], or add to given word embeddings [B, S, H]; the result is [B, S, H]."""
@@ -70,7 +70,7 @@ class GPTAttention(nn.Layer):
             self.k_proj = Linear(config.hidden_size, width)
             self.v_proj = Linear(config.hidden_size, width)
         self.out_proj = Linear(width, config.hidden_size)
-        self.dropout = nn.Dropout(config.attention_probs_dropout_prob)
+        self.dropout = Dropout(config.attention_probs_dropout_prob)
 
     @property
     def projections(self) -> tuple[nn.Linear, ...]:
@@ -113,10 +113,10 @@ class GPTDecoderLayer(nn.Layer):
         self.self_attn = GPTAttention(config, sizes)
         self.linear1 = Linear(config.hidden_size, sizes.intermediate_size)
         self.linear2 = Linear(sizes.intermediate_size, config.hidden_size)
-        self.norm1 = nn.LayerNorm(config.hidden_size, epsilon=config.norm_epsilon)
-        self.norm2 = nn.LayerNorm(config.hidden_size, epsilon=config.norm_epsilon)
-        self.dropout1 = nn.Dropout(config.attention_probs_dropout_prob)
-        self.dropout2 = nn.Dropout(config.hidden_dropout_prob)
+        self.norm1 = LayerNorm(config.hidden_size, epsilon=config.norm_epsilon)
+        self.norm2 = LayerNorm(config.hidden_size, epsilon=config.norm_epsilon)
+        self.dropout1 = Dropout(config.attention_probs_dropout_prob)
+        self.dropout2 = Dropout(config.hidden_dropout_prob)
         self.activation = activation("gelu_new" if config.hidden_activation == "gelu" else config.hidden_activation)
 
     def forward(self, hidden: Tensor, bias: Tensor, past: Cache | None = None) -> AttentionResult:
@@ -144,7 +144,7 @@ class GPTDecoder(nn.Layer):
         self.layers = nn.LayerList(
             [GPTDecoderLayer(config, config.layer_sizes(index)) for index in range(config.num_hidden_layers)]
         )
-        self.norm = nn.LayerNorm(config.hidden_size, epsilon=config.norm_epsilon)
+        self.norm = LayerNorm(config.hidden_size, epsilon=config.norm_epsilon)
 
     def forward(
         self,
@@ -233,7 +233,8 @@ class GPTModel(LanguageBackbone):
             `last_hidden_state` [B, S, H], and what the flags ask for; caches are [B, T, A, d].
         """
         length = paddle.shape(input_ids if inputs_embeds is None else inputs_embeds)[1]
-        past = paddle.shape(past_key_values[0][0])[1] if past_key_values else paddle.zeros([], dtype=length.dtype)
+        held = 3 - self.cache_heads_axis  # axis of the tokens in a cache
+        past = paddle.shape(past_key_values[0][0])[held] if past_key_values else paddle.zeros([], dtype=length.dtype)
         positions = paddle.arange(past, past + length, dtype="int64")  # [S]
         visible = paddle.arange(past + length, dtype="int64") <= positions.unsqueeze(1)  # [S, T]
         if attention_mask is not None:

@@ -43,13 +43,16 @@ FAMILY = FamilySpec(
         "TinyBertForSequenceClassification": "zoo_cli.models.tinybert.modeling:TinyBertForSequenceClassification",
         "TinyBertForQuestionAnswering": "zoo_cli.models.heads:QuestionAnswering",
         "TinyBertForMultipleChoice": "zoo_cli.models.heads:MultipleChoice",
+        "TinyBertForTokenPairs": "zoo_cli.models.heads:TokenPairs",
     },
     tasks={
         "sequence_classification": "TinyBertForSequenceClassification",
         "question_answering": "TinyBertForQuestionAnswering",
         "multiple_choice": "TinyBertForMultipleChoice",
         "matching": "TinyBertForMultipleChoice",
+        "closed_extraction": "TinyBertForTokenPairs",
     },
+    objectives={"distill": "TinyBertForPretraining"},
     tokenizer="TinyBertTokenizer",
     inputs=("input_ids", "token_type_ids", "attention_mask"),
     tiny={

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -175,6 +175,12 @@ def _splits(prompt: str, language: str) -> Iterator[tuple[str, str]]:
 def _relation_label(prompt: str, content: str, language: str) -> str | None:
     """The label of a prompt whose subject stands in the content."""
     return next((label for subject, label in _splits(prompt, language) if subject and subject in content), None)
+
+
+def without_classes(text: AnnotatedText, separator: str) -> AnnotatedText:
+    """The text with the labels of its entities as the model is asked for them: ``评价维度`` of ``评价维度##正向``."""
+    entities = [replace(entity, label=entity.label.partition(separator)[0]) for entity in text.entities]
+    return replace(text, entities=entities)
 
 
 class GraphMetrics:

@@ -19,7 +19,7 @@ from zoo_cli.data.annotations import verify
 from zoo_cli.data.conversion import as_annotated, convert
 from zoo_cli.data.examples import AnnotatedText, PromptExample, TaggedTokens
 from zoo_cli.tasks.base import Feature, Steps, Task
-from zoo_cli.tasks.extraction.metrics import GraphMetrics, SpanMetrics
+from zoo_cli.tasks.extraction.metrics import GraphMetrics, SpanMetrics, without_classes
 from zoo_cli.tasks.extraction.postprocess import Answer
 from zoo_cli.tasks.extraction.preprocess import (
     PairEncoder,
@@ -182,8 +182,9 @@ class ExtractionTask(Task[PromptExample]):
             self.options = self.options.model_copy(update={"position_threshold": threshold})
 
     def score_answers(self, examples: Sequence[Any], answer: Callable[[list[Any]], Iterable[Any]]) -> dict[str, Any]:
-        """Entities and relations of whole results, see `GraphMetrics`; of annotated texts only."""
-        texts = [as_annotated(each) for each in examples if isinstance(each, AnnotatedText | TaggedTokens)]
+        """Entities and relations of whole results, see `GraphMetrics`; of annotated texts only, and without classes."""
+        annotated = [as_annotated(each) for each in examples if isinstance(each, AnnotatedText | TaggedTokens)]
+        texts = [without_classes(text, self.options.separator) for text in annotated]
         schema = schema_from_annotations(texts)
         if not schema:
             return {}

@@ -1,0 +1,188 @@
+"""Training on a CPU: gradients are those of PaddlePaddle's plain layers, and of finite differences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from zoo_cli.base.environment import prepare_paddle
+
+prepare_paddle("cpu")
+
+import paddle  # noqa: E402
+import paddle.nn.functional as F  # noqa: E402
+from paddle import nn  # noqa: E402
+
+from zoo_cli.engine.device import use_device  # noqa: E402
+from zoo_cli.models import cpu, layers  # noqa: E402
+
+use_device("cpu")
+
+SHAPES = [(1, 1, 8), (3, 5, 8), (2, 700, 24), (70, 513)]
+
+
+def values(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def gradients(function: Callable[..., Any], *arrays: np.ndarray) -> list[np.ndarray]:
+    """The result of a function, and the gradients of its product with fixed numbers."""
+    inputs = [paddle.to_tensor(array, stop_gradient=False) for array in arrays]
+    result = function(*inputs)
+    result.backward(paddle.to_tensor(values(*result.shape, seed=9)))
+    return [result.numpy(), *(each.grad.numpy() for each in inputs)]
+
+
+def check(ours: Callable[..., Any], plain: Callable[..., Any], *arrays: np.ndarray) -> None:
+    for mine, other in zip(gradients(ours, *arrays), gradients(plain, *arrays), strict=True):
+        assert mine.shape == other.shape
+        assert np.abs(mine - other).max() <= 2e-5 * max(1.0, np.abs(other).max())
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("transposed", [False, True])
+def test_linear(shape: tuple[int, ...], transposed: bool) -> None:
+    weight = values(7, shape[-1], seed=1) if transposed else values(shape[-1], 7, seed=1)
+
+    def plain(x: Any, weight: Any, bias: Any) -> Any:
+        return paddle.matmul(x, weight, transpose_y=transposed) + bias
+
+    check(lambda x, w, b: cpu.linear(x, w, b, transposed), plain, values(*shape), weight, values(7, seed=2))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_gelu(shape: tuple[int, ...]) -> None:
+    x = values(*shape) * 3
+    x.reshape(-1)[::5] = 0.0
+    x.reshape(-1)[1::7] *= 1e10
+    check(cpu.gelu, F.gelu, x)
+
+
+def test_gelu_by_differences() -> None:
+    x = np.linspace(-6, 6, 101).astype(np.float32)
+    _, slope = gradients(lambda value: cpu.gelu(value), x)
+    from math import erf
+
+    def exact(v: float) -> float:
+        return v * 0.5 * (1 + erf(v / 2**0.5))
+
+    expected = [(exact(float(v) + 1e-5) - exact(float(v) - 1e-5)) / 2e-5 for v in x]
+    assert np.abs(slope / values(101, seed=9) - expected).max() < 1e-5
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_layer_norm(shape: tuple[int, ...]) -> None:
+    width = shape[-1]
+    check(
+        lambda x, w, b: cpu.layer_norm(x, w, b, 1e-5),
+        lambda x, w, b: F.layer_norm(x, [width], w, b, 1e-5),
+        values(*shape) * 4 + 1,
+        values(width, seed=1),
+        values(width, seed=2),
+    )
+
+
+def test_weights_that_do_not_learn_get_no_gradient() -> None:
+    x, weight = paddle.to_tensor(values(3, 4)), paddle.to_tensor(values(4, 2))
+    bias = paddle.to_tensor(values(2), stop_gradient=False)
+    (cpu.linear(x, weight, bias)).sum().backward()
+    assert x.grad is None and weight.grad is None
+    assert bias.grad.tolist() == [3.0, 3.0]
+
+
+# -- dropout -----------------------------------------------------------------------------------------------------------
+
+
+def test_dropout_drops_its_share_and_keeps_the_mean() -> None:
+    paddle.seed(3)
+    result = cpu.dropout(paddle.ones([400, 500]), 0.1).numpy()
+    kept = result != 0
+    assert abs((1 - kept.mean()) - 0.1) < 0.003
+    assert np.unique(result).size == 2 and abs(result.mean() - 1) < 0.003
+    rows, columns = kept.mean(axis=1), kept.mean(axis=0)
+    assert rows.std() < 0.02 and columns.std() < 0.02
+    assert abs(np.corrcoef(kept[:-1].ravel(), kept[1:].ravel())[0, 1]) < 0.01
+
+
+def test_dropout_goes_back_the_way_it_came() -> None:
+    paddle.seed(4)
+    x = paddle.to_tensor(values(30, 41), stop_gradient=False)
+    result = cpu.dropout(x, 0.3)
+    result.backward(paddle.to_tensor(values(30, 41, seed=1)))
+    mask = (result / x).numpy()
+    assert np.allclose(x.grad.numpy(), values(30, 41, seed=1) * mask, atol=1e-5)
+
+
+def test_dropout_is_a_function_of_paddles_seed() -> None:
+    x, drawn = paddle.ones([64, 65]), []
+    for seed in (1, 2, 1):
+        paddle.seed(seed)
+        drawn.append([cpu.dropout(x, 0.2).numpy() for _ in range(2)])
+    assert (drawn[0][0] == drawn[2][0]).all() and (drawn[0][1] == drawn[2][1]).all()
+    assert (drawn[0][0] != drawn[0][1]).any() and (drawn[0][0] != drawn[1][0]).any()
+    paddle.seed(1)
+    assert np.allclose(drawn[0][0], cpu.dropout_mask([64, 65], 0.2).numpy())
+
+
+# -- layers ------------------------------------------------------------------------------------------------------------
+
+
+def test_layers_are_paddles_outside_of_training() -> None:
+    x = paddle.to_tensor(values(2, 3, 8))
+    for ours, plain in (
+        (layers.Linear(8, 4), nn.Linear(8, 4)),
+        (layers.LayerNorm(8, 1e-12), nn.LayerNorm(8, 1e-12)),
+        (layers.Dropout(0.5), nn.Dropout(0.5)),
+    ):
+        plain.set_state_dict(ours.state_dict())
+        assert isinstance(ours, type(plain))
+        assert ours.state_dict().keys() == plain.state_dict().keys()
+        ours.eval()
+        plain.eval()
+        with paddle.no_grad():
+            assert (ours(x) == plain(x)).all()
+
+
+@pytest.mark.parametrize("probability", [0.0, 1.0])
+def test_dropping_nothing_or_everything(probability: float) -> None:
+    result = layers.Dropout(probability)(paddle.ones([5, 6]))
+    assert (result == 1 - probability).all()
+
+
+def test_recomputing_draws_the_same_numbers() -> None:
+    from paddle.distributed.fleet.utils import recompute
+
+    paddle.seed(0)
+    block = layers.EncoderLayer(8, 2, 16, dropout=0.3, attention_dropout=0.3)
+    found = []
+    for run in (lambda x: block(x).hidden, lambda x: recompute(lambda y: block(y).hidden, x, use_reentrant=False)):
+        paddle.seed(5)
+        x = paddle.to_tensor(values(2, 6, 8), stop_gradient=False)
+        (run(x) * paddle.to_tensor(values(2, 6, 8, seed=3))).sum().backward()
+        found.append([x.grad.numpy(), *(parameter.grad.numpy() for parameter in block.parameters())])
+        for parameter in block.parameters():
+            parameter.clear_gradient(set_to_zero=False)
+    for one, other in zip(*found, strict=True):
+        assert np.abs(one - other).max() < 1e-6
+
+
+def test_an_encoder_layer_learns_as_one_of_plain_layers() -> None:
+    paddle.seed(1)
+    block = layers.EncoderLayer(8, 2, 16, dropout=0.0, attention_dropout=0.0)
+    x = values(3, 5, 8)
+
+    def fast(value: Any) -> Any:
+        return block(value).hidden
+
+    def plain(value: Any) -> Any:
+        hidden, saved = value, cpu.fits
+        cpu.fits = lambda *tensors: False  # type: ignore[assignment]
+        try:
+            return block(hidden).hidden
+        finally:
+            cpu.fits = saved
+
+    check(fast, plain, x)

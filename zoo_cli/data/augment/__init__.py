@@ -1,0 +1,1 @@
+"""More texts out of labelled ones, by replacing words: `words`, `vectors`, `copies`, `rows`, `job`."""
