@@ -132,6 +132,7 @@ CASES = {
         {"text": "天地玄黄。", "schema": ["人"]},
         {},
         {"schema": ["人", "地"]},
+        {"max_steps": 120},
     ),
     "sequence_classification": Case(
         "bert",

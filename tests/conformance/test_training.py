@@ -20,7 +20,8 @@ from zoo_cli.tasks.generative import GenerativeTask
 
 
 def test_every_family_and_every_task_is_trained() -> None:
-    understanding = {name for name in TASKS if not issubclass(resolve(task(name).implementation), GenerativeTask)}
+    learnt = [name for name in TASKS if task(name).formats]  # for others there are no examples
+    understanding = {name for name in learnt if not issubclass(resolve(task(name).implementation), GenerativeTask)}
     assert {name for _, name in TRAINED} == understanding
     assert {name for name, _ in TRAINED} == {name for name in FAMILIES if understanding & set(family(name).tasks)}
 

@@ -83,7 +83,8 @@ def test_resolved_recipes_read_back(name: str, tiny: bool, tmp_path: Path) -> No
     loaded = load_recipe(name, tiny=tiny)
     tree = resolved_tree(loaded)
     for stage in tree["distill"]["stages"].values():
-        assert stage["matches"] and "strategy" not in stage
+        if stage.get("strategy") != "online":  # which has no matches of two models
+            assert stage["matches"] and "strategy" not in stage
     again = load_recipe(write(tmp_path, to_yaml(loaded, defaults=True, origins=False)))
     assert resolved_tree(again)["distill"] == tree["distill"]
 

@@ -82,7 +82,7 @@ class OnnxRoute:
         for name in self.options.calibration or self.methods:
             if name == SMOOTH:
                 if not self._smoothed():
-                    logging.getLogger(__name__).info("no layer normalisation can take the factors of %s", name)
+                    logging.getLogger(__name__).info("few layer normalisations can take the factors of %s", name)
                     continue
             elif name in OnnxRoute.methods:
                 ranges = self._ends(self._histograms, name)
@@ -100,12 +100,14 @@ class OnnxRoute:
         return found
 
     def _smoothed(self) -> bool:
-        """Make the graph with more even channels, if there is one."""
+        """Make the graph with more even channels, unless few products would gain: of a model that normalises sums
+        only those behind the last layer."""
         activations = smoothable(self._model)
-        if activations:
-            self._smooth = smooth(self._model, find_widths(self._model, activations, self._inputs))
-            self._ranges[SMOOTH] = self._ends(self._observe(self._smooth), "min_max")
-        return bool(activations)
+        if 2 * sum(map(len, activations.values())) < len(onnx_int8.find_products(self._model)):
+            return False
+        self._smooth = smooth(self._model, find_widths(self._model, activations, self._inputs))
+        self._ranges[SMOOTH] = self._ends(self._observe(self._smooth), "min_max")
+        return True
 
     def _ends(self, histograms: dict[str, Histogram], method: str) -> dict[str, tuple[float, float]]:
         return {

@@ -51,10 +51,11 @@ class DevelopmentSet:
         The draws are the same for every graph, so that differences can be taken one by one.
         """
         count = int(np.clip(_MOST_COUNTED // max(1, len(self._examples)), *_RESAMPLED))
-        tallies = [_Tally(self._task) for _ in range(count)]
-        generator = np.random.default_rng(0)
-        for each in self._answered(backend):
-            for tally, times in zip(tallies, generator.poisson(1.0, count), strict=True):
+        draws = np.random.default_rng(0).poisson(1.0, (len(self._examples), count))
+        draws = draws[:, draws.any(axis=0)]  # of few examples some draws are empty
+        tallies = [_Tally(self._task) for _ in range(draws.shape[1])]
+        for each, drawn in zip(self._answered(backend), draws, strict=True):
+            for tally, times in zip(tallies, drawn, strict=True):
                 for _ in range(times):
                     tally.add(*each)
         return np.array([tally.result()[metric] for tally in tallies], np.float64)

@@ -72,15 +72,16 @@ class ErnieMTokenizer(SegmentedTokenizer):
 
         Raises:
             UsageError: the SentencePiece model is not a unigram model (`not-prunable`).
-            PlatformError: protobuf is not installed (`missing-package`).
+            PlatformError: protobuf is not installed, or too old (`missing-package`).
         """
         try:
             from sentencepiece import sentencepiece_model_pb2
-        except ImportError as error:
+        except Exception as error:  # protobuf is missing, or older than sentencepiece was made with: no ImportError
             raise PlatformError(
                 "missing-package",
-                "changing a SentencePiece model needs the package protobuf",
-                fix="pip install protobuf",
+                "changing a SentencePiece model needs a newer package protobuf: {reason}",
+                fix="pip install --upgrade protobuf",
+                reason=str(error),
             ) from error
         model = sentencepiece_model_pb2.ModelProto()
         model.ParseFromString(self.files["sentencepiece_model_file"].data)
