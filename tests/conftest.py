@@ -1,4 +1,4 @@
-"""What holds for all tests: messages are English, whatever the locale of the machine."""
+"""What holds for all tests: messages are English, settings are each test's own, and no example is timed."""
 
 from __future__ import annotations
 
@@ -6,8 +6,13 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 os.environ["ZOO_LANG"] = "en"
+
+# Two workers on two cores: how long an example takes says nothing.
+settings.register_profile("zoo", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("zoo")
 
 
 @pytest.fixture(autouse=True)
