@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from zoo_cli.recipe.loading import LoadedRecipe
     from zoo_cli.recipe.schema import PretrainSection
 
-_LOST = re.compile("connection (closed|reset) by peer|connection refused", re.IGNORECASE)
+_LOST = re.compile(r"connection (closed|reset) by peer|connection refused|gloo.*TIMEOUT self_rank", re.IGNORECASE)
 """What a process says of one that it can no longer reach."""
 
 TRAININGS = {
