@@ -37,6 +37,28 @@ Training = tuple[nn.Layer, Objective, Batches, Evaluation | None]
 """What is trained, what it minimises, on what, and what chooses the best; see `zoo_cli.engine.loop.train`."""
 
 
+def claim(folder: Path, digest: str, force: bool) -> None:
+    """Make a run folder that of a teacher.
+
+    Args:
+        folder: run folder.
+        digest: of the teacher's weights.
+        force: whatever the teacher of an earlier run was.
+
+    Raises:
+        UsageError: the run was started with another teacher (`teacher-changed`).
+    """
+    place, own = folder / _TEACHER_FILE, {"sha256": digest}
+    if not force and place.is_file() and read_json(place) != own:
+        raise UsageError(
+            "teacher-changed",
+            "the run was started with another teacher",
+            at=Location.of(place),
+            fix="name the former one with --from, or start anew with --force",
+        )
+    write_json(place, own)
+
+
 @dataclass
 class Course:
     """Trainings of students of one teacher in one run folder.
@@ -74,15 +96,7 @@ class Course:
             return
         for name in (*outputs, TEACHER, REJECTED) if force else ():
             shutil.rmtree(self.folder / name, ignore_errors=True)
-        place, own = self.folder / _TEACHER_FILE, {"sha256": self.teacher.identity((), "")}
-        if not force and place.is_file() and read_json(place) != own:
-            raise UsageError(
-                "teacher-changed",
-                "the run was started with another teacher",
-                at=Location.of(place),
-                fix="name the former one with --from, or start anew with --force",
-            )
-        write_json(place, own)
+        claim(self.folder, self.teacher.identity((), ""), force)
 
     def train(
         self, folder: Path, student: Assembly, options: TrainSection, recipe: str, prepare: Callable[[], Training]

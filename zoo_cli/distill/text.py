@@ -19,9 +19,9 @@ from paddle import Tensor, nn
 
 from zoo_cli import models, registry
 from zoo_cli.base.errors import Location, UsageError
-from zoo_cli.base.files import read_json, write_json
 from zoo_cli.data.corpus.blend import parse_blend
 from zoo_cli.data.corpus.raw import find_raw_text
+from zoo_cli.distill.course import claim
 from zoo_cli.distill.features import Adaptor, Answer, wanted
 from zoo_cli.distill.objective import Pupil, state_loss
 from zoo_cli.distill.strategies import expand, section_of
@@ -46,7 +46,6 @@ SECTIONS = (*PRETRAIN_SECTIONS, "distill")
 STUDENTS = "students"
 STUDENT = "student"
 """Name of `distill.student` among all who learn."""
-_TEACHER_FILE = "teacher.json"
 
 
 @dataclass(frozen=True)
@@ -163,7 +162,7 @@ def distill_text(
         teacher = make_model(loaded, spec.backbone, start, tokenizer, {})
         learners = make_learners(loaded, teacher, tokenizer, progress)
         if world.leads:
-            _claim(folder, teacher, force)
+            claim(folder, _digest(teacher), force)
             corpora.mkdir(exist_ok=True)
             for text in texts:
                 text.build()
@@ -264,17 +263,9 @@ def _student(
     return models.load(source, architecture, overrides=section.config)
 
 
-def _claim(folder: Path, teacher: Model, force: bool) -> None:
-    """Refuse a run that was started with another teacher."""
+def _digest(model: Model) -> str:
+    """SHA-256 of a model's weights."""
     digest = hashlib.sha256()
-    for name, tensor in teacher.state_dict().items():
+    for name, tensor in model.state_dict().items():
         digest.update(name.encode() + tensor.numpy().tobytes())
-    place, own = folder / _TEACHER_FILE, {"sha256": digest.hexdigest()}
-    if not force and place.is_file() and read_json(place) != own:
-        raise UsageError(
-            "teacher-changed",
-            "the run was started with another teacher",
-            at=Location.of(place),
-            fix="name the former one with --from, or start anew with --force",
-        )
-    write_json(place, own)
+    return digest.hexdigest()

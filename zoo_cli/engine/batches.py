@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Protocol
+from typing import Protocol, overload
 
 import numpy as np
 
@@ -32,6 +33,28 @@ class Batch:
 
     arrays: Arrays
     tokens: int
+
+
+class ComputedPlan(Sequence[np.ndarray]):
+    """The batches of an epoch, each computed when it is asked for."""
+
+    @abstractmethod
+    def batch(self, number: int) -> np.ndarray:
+        """The rows of a batch, counted from 0."""
+
+    @overload
+    def __getitem__(self, index: int) -> np.ndarray: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[np.ndarray]: ...
+
+    def __getitem__(self, index: int | slice) -> np.ndarray | list[np.ndarray]:
+        if isinstance(index, slice):
+            return [self.batch(number) for number in range(*index.indices(len(self)))]
+        number = index + len(self) if index < 0 else index
+        if not 0 <= number < len(self):
+            raise IndexError(index)
+        return self.batch(number)
 
 
 class Batches(Protocol):

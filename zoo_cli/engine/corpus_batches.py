@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, overload
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from zoo_cli.data.corpus.marks import word_forms
 from zoo_cli.data.corpus.prefix_inputs import PrefixInputs
 from zoo_cli.data.corpus.prompts import PromptInputs, PromptSamples
 from zoo_cli.data.corpus.samples import SentenceSamples, TokenSamples, split_documents
-from zoo_cli.engine.batches import Batch
+from zoo_cli.engine.batches import Batch, ComputedPlan
 from zoo_cli.engine.distributed import World
 from zoo_cli.engine.segment_batches import SegmentBatches
 from zoo_cli.recipe.schema import PretrainSection, TrainSection
@@ -27,7 +27,7 @@ from zoo_cli.tokenizers.base import Tokenizer
 from zoo_cli.tokenizers.pretrained import PretrainedTokenizer
 
 
-class EpochPlan(Sequence[np.ndarray]):
+class EpochPlan(ComputedPlan):
     """The batches of an epoch in random order, computed when asked for.
 
     Args:
@@ -42,18 +42,7 @@ class EpochPlan(Sequence[np.ndarray]):
     def __len__(self) -> int:
         return -(-len(self._blend) // self._size)
 
-    @overload
-    def __getitem__(self, index: int) -> np.ndarray: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[np.ndarray]: ...
-
-    def __getitem__(self, index: int | slice) -> np.ndarray | list[np.ndarray]:
-        if isinstance(index, slice):
-            return [self[number] for number in range(*index.indices(len(self)))]
-        number = index + len(self) if index < 0 else index
-        if not 0 <= number < len(self):
-            raise IndexError(index)
+    def batch(self, number: int) -> np.ndarray:
         places = np.arange(number * self._size, min((number + 1) * self._size, len(self._blend)))
         return self._blend.order(self._epoch, places)
 

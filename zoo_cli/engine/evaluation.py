@@ -44,9 +44,10 @@ class Evaluation:
         self._model = model
         self._task = task
         self._tune = tune
-        self._by_file = by_file
         self._predictor = Predictor(model, task, options.batch_size, options.batch_tokens)
         self._examples = [(ex, task.encode(ex, training=False)) for ex in task.adapt(examples, training=False)]
+        sources = (example.source for example, _ in self._examples) if by_file else ()
+        self._by_file = len({source.file for source in sources if source is not None}) > 1
 
     def __call__(self) -> dict[str, Any]:
         """The task's scores, and ``loss``, the mean over all labels (and readings), if the model computes one.
@@ -85,7 +86,7 @@ class Evaluation:
         if self._tune:
             self._task.tune(metrics)
         scores = dict(metrics.result())
-        if len(of_files) > 1:
+        if self._by_file:
             scores["files"] = _table({file: own.result() for file, own in of_files.items()})
         return {"loss": loss / labels, **scores} if labels else scores
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple, overload
+from typing import NamedTuple
 
 import numpy as np
 
 from zoo_cli.base.errors import UsageError
 from zoo_cli.data.corpus.blend import Blend
 from zoo_cli.data.corpus.documents import DocumentInputs
-from zoo_cli.engine.batches import Batch
+from zoo_cli.engine.batches import Batch, ComputedPlan
 from zoo_cli.engine.distributed import World
 from zoo_cli.engine.document_batches import COUNTS, SLOTS, STARTS
 from zoo_cli.recipe.schema import TrainSection
@@ -33,7 +32,7 @@ class _Epoch(NamedTuple):
     slots: np.ndarray
 
 
-class SlotPlan(Sequence[np.ndarray]):
+class SlotPlan(ComputedPlan):
     """For each forward pass of an epoch the number of the segment that each slot reads; -1 where it has none left.
 
     Args:
@@ -46,18 +45,7 @@ class SlotPlan(Sequence[np.ndarray]):
     def __len__(self) -> int:
         return int(np.diff(self._slots).max())
 
-    @overload
-    def __getitem__(self, index: int) -> np.ndarray: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[np.ndarray]: ...
-
-    def __getitem__(self, index: int | slice) -> np.ndarray | list[np.ndarray]:
-        if isinstance(index, slice):
-            return [self[number] for number in range(*index.indices(len(self)))]
-        number = index + len(self) if index < 0 else index
-        if not 0 <= number < len(self):
-            raise IndexError(index)
+    def batch(self, number: int) -> np.ndarray:
         places = self._slots[:-1] + number
         return np.where(places < self._slots[1:], places, -1)
 

@@ -226,15 +226,13 @@ class _Execution:
         """The last line of a training's metrics."""
         if not self._step.trains:
             return ""
-        files = list((self._road.root / self._step.name).rglob("metrics.jsonl"))
-        if not files:
-            return ""
-        newest = max(files, key=lambda path: path.stat().st_mtime)
         try:
+            files = list((self._road.root / self._step.name).rglob("metrics.jsonl"))
+            newest = max(files, key=lambda path: path.stat().st_mtime)
             with newest.open("rb") as handle:
                 handle.seek(max(0, newest.stat().st_size - 4000))
                 row = json.loads(handle.read().splitlines()[-1])
-        except (OSError, ValueError, IndexError):  # it is being written
+        except (OSError, ValueError, IndexError):  # there is none yet, or the training writes or moves files just now
             return ""
         stage = newest.parent.name if newest.parent.name != self._step.name else ""
         loss = row.get("loss")

@@ -11,16 +11,15 @@ import logging
 import multiprocessing
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from zoo_cli.base.errors import Location, PlatformError, UsageError
+from zoo_cli.base.errors import Location, UsageError
 from zoo_cli.base.files import atomic_file, read_json, sha256_file, write_json
+from zoo_cli.base.processes import worker_pool
 from zoo_cli.base.progress import progress
 from zoo_cli.data.augment.copies import CopyOptions, MaskedWords, copies, propose
 from zoo_cli.data.augment.rows import Row, copy_row, free, texts_of, writer, written_format
@@ -219,17 +218,8 @@ def _made(work: _Work, pieces: Sequence[tuple[int, list[Any]]], processes: int) 
         return
     # Not forked: neither paddle's threads nor those of a progress bar survive that.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(processes, len(pieces)), context, _start, (work,)) as pool:
-        try:
-            yield from pool.map(_copy_piece, *zip(*pieces, strict=True))
-        except BrokenProcessPool as error:
-            raise PlatformError(
-                "worker-died",
-                "a process was killed, perhaps for want of memory",
-                fix="go on with --resume and fewer processes",
-            ) from error
-        finally:
-            pool.shutdown(cancel_futures=True)
+    with worker_pool(min(processes, len(pieces)), context, _start, (work,)) as pool:
+        yield from pool.map(_copy_piece, *zip(*pieces, strict=True))
 
 
 def _join(pieces: Sequence[Path], output: Path, head: str) -> int:

@@ -19,7 +19,6 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
@@ -28,9 +27,10 @@ from typing import Any
 
 import numpy as np
 
-from zoo_cli.base.errors import DataError, Location, PlatformError, UsageError
+from zoo_cli.base.errors import DataError, Location, UsageError
 from zoo_cli.base.files import read_json, remove_partial, sha256_json, write_json
 from zoo_cli.base.locks import exclusive
+from zoo_cli.base.processes import worker_pool
 from zoo_cli.base.progress import Advance, progress
 from zoo_cli.data.corpus.encoding import Encoder, EncodingOptions
 from zoo_cli.data.corpus.format import IDS, INDEX, REPORT, ArrayWriter, map_array, write_index
@@ -292,17 +292,8 @@ class _Build:
             return
         context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
         arguments = (self._encoder, os.getpid())
-        with ProcessPoolExecutor(processes, context, _start_worker, arguments) as pool:
-            try:
-                yield from _in_order(pool, tasks, 2 * processes)
-            except BrokenProcessPool as error:
-                raise PlatformError(
-                    "worker-died",
-                    "a process was killed, perhaps for want of memory",
-                    fix="go on with --resume and fewer processes",
-                ) from error
-            finally:
-                pool.shutdown(cancel_futures=True)
+        with worker_pool(processes, context, _start_worker, arguments) as pool:
+            yield from _in_order(pool, tasks, 2 * processes)
 
     def _append(self, piece: Piece, part: _Part) -> None:
         """Make a part belong to the corpus."""

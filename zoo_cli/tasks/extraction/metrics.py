@@ -15,7 +15,7 @@ from zoo_cli.tasks.extraction.schema import class_options, normalize
 from zoo_cli.tasks.scores import label_scores
 
 if TYPE_CHECKING:
-    from zoo_cli.tasks.extraction.task import ExtractionTask
+    from zoo_cli.tasks.extraction.task import ExtractionTask, Located
 
 THRESHOLDS = tuple(percent / 100 for percent in range(5, 100, 5))
 """Limits that tuning chooses from."""
@@ -73,8 +73,9 @@ class SpanMetrics(Metrics[PromptExample]):
 
     def add(self, example: PromptExample, features: Sequence[Feature], outputs: Sequence[Outputs]) -> None:
         prompt = normalize(example.prompt)
+        located = None if len(features) == 1 else self.task.locate(example)
         for threshold, table in self._prompts.items():
-            counts = self._count(example, features, outputs, threshold)
+            counts = self._count(example, located, features, outputs, threshold)
             table.setdefault(prompt, Counts()).add(*counts)
         if prompt not in self._relations:
             label = _relation_label(prompt, normalize(example.content), self.task.options.schema_lang)
@@ -82,17 +83,22 @@ class SpanMetrics(Metrics[PromptExample]):
                 self._relations[prompt] = label
 
     def _count(
-        self, example: PromptExample, features: Sequence[Feature], outputs: Sequence[Outputs], threshold: float
+        self,
+        example: PromptExample,
+        located: Located | None,
+        features: Sequence[Feature],
+        outputs: Sequence[Outputs],
+        threshold: float,
     ) -> tuple[int, int, int]:
-        """Numbers of gold, predicted and correct spans."""
+        """Numbers of gold, predicted and correct spans; `located` is the example where it is no single window."""
         gold: set[tuple[int, int]]
-        if len(features) == 1:
+        if located is None:
             starts, ends = features[0]["start_positions"], features[0]["end_positions"]
             number = max(int(np.count_nonzero(starts)), int(np.count_nonzero(ends)))
             gold = _spans(pair(starts, ends, 0.5))
             predicted = _spans(pair(outputs[0]["start_prob"], outputs[0]["end_prob"], threshold))
         else:
-            gold, predicted = self._merged(example, outputs, threshold)
+            gold, predicted = self._merged(example, located, outputs, threshold)
             number = max(len({first for first, _ in gold}), len({last for _, last in gold}))
         return number, len(predicted), len(gold & predicted)
 
@@ -109,10 +115,9 @@ class SpanMetrics(Metrics[PromptExample]):
         return max(self._prompts, key=rank)
 
     def _merged(
-        self, example: PromptExample, outputs: Sequence[Outputs], threshold: float
+        self, example: PromptExample, located: Located, outputs: Sequence[Outputs], threshold: float
     ) -> tuple[set[tuple[int, int]], set[tuple[int, int]]]:
         """Gold and predicted spans of a long text; in the prompt the mean of all windows counts."""
-        located = self.task.locate(example)
         size, first = located.prompt.size, located.prompt.own.start
         gold = {(first + start, first + end) for start, end in located.in_prompt}
         gold |= {(size + start, size + end) for start, end in located.in_text}
