@@ -69,6 +69,20 @@ def reference(model: LanguageModel, row: Prompt, tokens: list[int]) -> np.ndarra
     return output.logits.numpy()[0, -1]
 
 
+def test_a_step_calls_no_linear_module(model: LanguageModel) -> None:
+    """The calls of modules would take longer than the products of a single token."""
+    batch = RunningBatch(model)
+    batch.prefill([prompt(4, 0, model)])
+    called: list[str] = []
+    for layer in model.backbone.stack.sublayers():
+        if isinstance(layer, paddle.nn.Linear):
+            layer.register_forward_pre_hook(lambda own, _: called.append(own.full_name()))
+    batch.step(np.array([5]))
+    assert not called
+    batch.prefill([prompt(4, 1, model)])
+    assert called
+
+
 def test_steps_equal_reading_everything(model: LanguageModel) -> None:
     """Rows of several lengths that join, move, double and leave, some with a mask of their own."""
     rng = np.random.default_rng(3)
