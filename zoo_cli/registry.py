@@ -6,7 +6,6 @@ and one line in `TASKS`. What a line points to is free of paddle, so recipes are
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -14,6 +13,7 @@ from importlib import import_module
 from typing import Any
 
 from zoo_cli.base.errors import UsageError
+from zoo_cli.base.names import closest
 
 FAMILIES = {
     "bert": "zoo_cli.models.bert.config:FAMILY",
@@ -115,14 +115,14 @@ def resolve(dotted: str) -> Any:
 
 def _entry(table: Mapping[str, str], name: str, kind: str) -> str:
     if name not in table:
-        near = difflib.get_close_matches(name, table, n=1)
+        near = closest(name, table)
         raise UsageError(
             f"unknown-{kind}",
             "there is no {kind} {name!r}",
-            fix="did you mean {near!r}?" if near else "choose one of: {names}",
+            fix="did you mean {near}?" if near else "choose one of: {names}",
             kind=kind,
             name=name,
-            near=near[0] if near else None,
+            near=near,
             names=", ".join(table),
         )
     return table[name]

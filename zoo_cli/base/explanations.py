@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from zoo_cli.base.errors import UsageError
 from zoo_cli.base.messages import language, read_texts
+from zoo_cli.base.names import closest
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,12 @@ def explain(code: str) -> Explanation:
     """
     known = explanations()
     if code not in known:
-        near = difflib.get_close_matches(code, known, n=1)
+        near = closest(code, known)
         raise UsageError(
             "unknown-error",
             "there is no error {name!r}",
-            fix="did you mean {near!r}?" if near else "`zoo explain` lists all codes",
+            fix="did you mean {near}?" if near else "`zoo explain` lists all codes",
             name=code,
-            near=near[0] if near else None,
+            near=near,
         )
     return known[code]

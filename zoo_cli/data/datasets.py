@@ -8,7 +8,6 @@ them: nothing in an archive decides where something is written.
 from __future__ import annotations
 
 import csv
-import difflib
 import hashlib
 import shutil
 import tarfile
@@ -26,6 +25,7 @@ from zoo_cli.base.download import download
 from zoo_cli.base.errors import ArtifactError, Location, UsageError
 from zoo_cli.base.files import atomic_file
 from zoo_cli.base.locks import exclusive
+from zoo_cli.base.names import closest
 from zoo_cli.base.resources import resource_folder
 from zoo_cli.recipe.presets import (
     FileName,
@@ -101,13 +101,13 @@ def load_dataset(name: str) -> Dataset:
         UsageError: there is none (`unknown-dataset`), or its file is wrong (`bad-dataset`).
     """
     if name not in _files():
-        near = difflib.get_close_matches(name, _files(), n=3)
+        near = closest(name, _files(), most=3)
         raise UsageError(
             "unknown-dataset",
             "there is no data set {name!r}",
             fix="did you mean {near}?" if near else "choose one of `zoo data list`",
             name=name,
-            near=" or ".join(near),
+            near=near,
         )
     return read_configuration(_files()[name], Dataset, "bad-dataset")
 

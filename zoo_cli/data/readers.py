@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from zoo_cli.base.errors import DataError, Location, UsageError
+from zoo_cli.base.names import closest
 from zoo_cli.data.annotations import verify
 from zoo_cli.data.examples import AnnotatedText, Example, PromptExample
 from zoo_cli.data.formats import FORMATS, Format
@@ -24,13 +24,13 @@ def find_format(name: str) -> Format:
         UsageError: there is none (`unknown-format`).
     """
     if name not in FORMATS:
-        near = difflib.get_close_matches(name, FORMATS, n=1)
+        near = closest(name, FORMATS)
         raise UsageError(
             "unknown-format",
             "there is no data format {name!r}",
-            fix="did you mean {near!r}?" if near else "choose one of: {names}",
+            fix="did you mean {near}?" if near else "choose one of: {names}",
             name=name,
-            near=near[0] if near else None,
+            near=near,
             names=", ".join(FORMATS),
         )
     return FORMATS[name]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Sequence
 from copy import deepcopy
@@ -15,6 +14,7 @@ from pydantic import BaseModel
 from zoo_cli import registry
 from zoo_cli.base.errors import Location, UsageError, ZooError, raise_all
 from zoo_cli.base.files import read_json
+from zoo_cli.base.names import closest
 from zoo_cli.base.resources import resource_folder
 from zoo_cli.recipe.checks import run_checks
 from zoo_cli.recipe.layers import Layered, model_sections, value_at
@@ -128,13 +128,13 @@ def find_recipe(name: str) -> tuple[str, Path]:
     short = name.removesuffix(".yaml").removesuffix(".yml")
     if short in known:
         return short, known[short]
-    near = difflib.get_close_matches(short, known, n=3)
+    near = closest(short, known, most=3)
     raise UsageError(
         "unknown-recipe",
         "there is no recipe {name!r}, neither as a file nor by that name",
         fix="did you mean {near}?" if near else "`zoo recipes list` shows all names",
         name=name,
-        near=" or ".join(near),
+        near=near,
     )
 
 

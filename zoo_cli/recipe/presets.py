@@ -6,7 +6,6 @@ folder without one is unfinished.
 
 from __future__ import annotations
 
-import difflib
 import logging
 import os
 import shutil
@@ -23,6 +22,7 @@ from zoo_cli.base.download import cache_root, discard_unfinished, download, down
 from zoo_cli.base.errors import ArtifactError, ErrorGroup, Location, UsageError, raise_all
 from zoo_cli.base.files import MANIFEST, read_json, remove_partial, verify_manifest, write_json, write_manifest
 from zoo_cli.base.locks import exclusive
+from zoo_cli.base.names import closest
 from zoo_cli.base.resources import resource_folder
 from zoo_cli.recipe.schema import Section
 from zoo_cli.recipe.yaml12 import parse
@@ -130,13 +130,13 @@ def load_preset(name: str) -> Preset:
         UsageError: there is none (`unknown-checkpoint`), or its file is wrong (`bad-preset`).
     """
     if name not in _preset_files():
-        near = difflib.get_close_matches(name, _preset_files(), n=3)
+        near = closest(name, _preset_files(), most=3)
         raise UsageError(
             "unknown-checkpoint",
             "there is no published checkpoint {name!r}",
             fix="did you mean {near}?" if near else "choose one of `zoo weights list`",
             name=name,
-            near=" or ".join(near),
+            near=near,
         )
     return read_configuration(_preset_files()[name], Preset, "bad-preset")
 
@@ -371,13 +371,13 @@ def cache_prune(
 
 
 def _not_in_cache(name: str, known: Iterable[str]) -> UsageError:
-    near = difflib.get_close_matches(name, known, n=1)
+    near = closest(name, known)
     return UsageError(
         "not-in-cache",
         "{name!r} is not in the cache",
-        fix="did you mean {near!r}?" if near else "`zoo cache list` shows what is there",
+        fix="did you mean {near}?" if near else "`zoo cache list` shows what is there",
         name=name,
-        near=near[0] if near else None,
+        near=near,
     )
 
 

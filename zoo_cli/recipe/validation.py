@@ -15,6 +15,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from zoo_cli import registry
 from zoo_cli.base.errors import Location, UsageError
+from zoo_cli.base.names import closest
 from zoo_cli.recipe.layers import Layered, model_sections, value_at
 from zoo_cli.recipe.presets import preset_names
 from zoo_cli.recipe.schema import Recipe, Section
@@ -102,13 +103,13 @@ def key_names(path: Path, recipe: dict[str, Any]) -> list[str]:
 
 def unknown_key(path: Path, names: list[str]) -> UsageError:
     """The error for a key that the schema does not have."""
-    near = difflib.get_close_matches(str(path[-1]), names, n=1, cutoff=0.6)
+    near = closest(str(path[-1]), names)
     return UsageError(
         "unknown-key",
         "unknown key {key!r}",
-        fix="did you mean {near!r}?" if near else "known keys are {names}" if names else None,
+        fix="did you mean {near}?" if near else "known keys are {names}" if names else None,
         key=".".join(map(str, path)),
-        near=near[0] if near else None,
+        near=near,
         names=", ".join(sorted(names)),
     )
 
@@ -123,13 +124,13 @@ def _silent_folder(init: str) -> UsageError:
 
 
 def _unknown_init(init: str) -> UsageError:
-    near = difflib.get_close_matches(init.removeprefix("scratch:"), preset_names(), n=1)
+    near = closest(init.removeprefix("scratch:"), preset_names())
     return UsageError(
         "unknown-checkpoint",
         "model.init: {init!r} is neither a published checkpoint nor a model folder",
-        fix="did you mean {near!r}?" if near else "`zoo weights list` shows the checkpoints",
+        fix="did you mean {near}?" if near else "`zoo weights list` shows the checkpoints",
         init=init,
-        near=near[0] if near else None,
+        near=near,
     )
 
 
@@ -279,13 +280,13 @@ def _validate_format(section: dict[str, Any], layered: Layered, problems: list[P
     formats = registry.resolve(FORMATS)
     name = section["format"]
     if name not in formats:
-        near = difflib.get_close_matches(name, formats, n=1)
+        near = closest(name, formats)
         error = UsageError(
             "unknown-format",
             "there is no data format {name!r}",
-            fix="did you mean {near!r}?" if near else "choose one of: {names}",
+            fix="did you mean {near}?" if near else "choose one of: {names}",
             name=name,
-            near=near[0] if near else None,
+            near=near,
             names=", ".join(formats),
         )
         problems.append((_place(("data", "format"), layered), error))
