@@ -43,14 +43,15 @@ def check(ours: Callable[..., Any], plain: Callable[..., Any], *arrays: np.ndarr
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("width", [7, 65])
 @pytest.mark.parametrize("transposed", [False, True])
-def test_linear(shape: tuple[int, ...], transposed: bool) -> None:
-    weight = values(7, shape[-1], seed=1) if transposed else values(shape[-1], 7, seed=1)
+def test_linear(shape: tuple[int, ...], width: int, transposed: bool) -> None:
+    weight = values(width, shape[-1], seed=1) if transposed else values(shape[-1], width, seed=1)
 
     def plain(x: Any, weight: Any, bias: Any) -> Any:
         return paddle.matmul(x, weight, transpose_y=transposed) + bias
 
-    check(lambda x, w, b: cpu.linear(x, w, b, transposed), plain, values(*shape), weight, values(7, seed=2))
+    check(lambda x, w, b: cpu.linear(x, w, b, transposed), plain, values(*shape), weight, values(width, seed=2))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -93,6 +94,22 @@ def test_weights_that_do_not_learn_get_no_gradient() -> None:
     assert bias.grad.tolist() == [3.0, 3.0]
 
 
+@pytest.mark.parametrize("shape", [(2, 1, 1, 7), (2, 1, 5, 7), (1, 3, 5, 7), (5, 7), (2, 3, 5, 7)])
+def test_biases_of_all_shapes_are_added(shape: tuple[int, ...]) -> None:
+    bias = paddle.to_tensor(values(*shape, seed=1))
+    check(lambda scores: cpu.add_bias(scores, bias), lambda scores: scores + bias, values(2, 3, 5, 7))
+
+
+def test_nothing_comes_of_nothing() -> None:
+    """A batch without masked tokens goes through the head as well."""
+    for function in (layers.activation("gelu"), layers.Dropout(0.5), layers.LayerNorm(8), layers.Linear(8, 70)):
+        x = paddle.zeros([0, 8])
+        x.stop_gradient = False
+        result = function(x)
+        result.sum().backward()
+        assert result.shape[0] == 0 and x.grad.shape == [0, 8]
+
+
 # -- dropout -----------------------------------------------------------------------------------------------------------
 
 
@@ -114,6 +131,37 @@ def test_dropout_goes_back_the_way_it_came() -> None:
     result.backward(paddle.to_tensor(values(30, 41, seed=1)))
     mask = (result / x).numpy()
     assert np.allclose(x.grad.numpy(), values(30, 41, seed=1) * mask, atol=1e-5)
+
+
+def test_dropout_adds_a_residual() -> None:
+    def dropped(*tensors: Any) -> Any:
+        paddle.seed(4)
+        return cpu.dropout(tensors[0], 0.3, *tensors[1:])
+
+    def apart(x: Any, residual: Any) -> Any:
+        return dropped(x) + residual
+
+    check(dropped, apart, values(3, 40, 41), values(3, 40, 41, seed=1))
+    frozen = paddle.to_tensor(values(5, 6))
+    learnt = paddle.to_tensor(values(5, 6), stop_gradient=False)
+    for tensors in ((learnt, frozen), (frozen, learnt)):
+        learnt.clear_gradient()
+        dropped(*tensors).sum().backward()
+        assert frozen.grad is None and learnt.grad is not None
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.4])
+@pytest.mark.parametrize("learns", [True, False])
+def test_the_layer_adds_a_residual_while_it_learns_and_after(probability: float, learns: bool) -> None:
+    layer = layers.Dropout(probability)
+    if not learns:
+        layer.eval()
+    x, residual = paddle.to_tensor(values(4, 5)), paddle.to_tensor(values(4, 5, seed=1))
+    found = []
+    for call in (lambda: layer(x, residual), lambda: residual + layer(x)):
+        paddle.seed(2)
+        found.append(call().numpy())
+    assert np.allclose(*found, atol=1e-6)
 
 
 def test_dropout_is_a_function_of_paddles_seed() -> None:

@@ -6,9 +6,11 @@ import hashlib
 import math
 import signal
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import paddle
 
 from zoo_cli.engine.batches import Batch, Batches, Group
@@ -16,7 +18,7 @@ from zoo_cli.engine.checkpoint import Progress
 from zoo_cli.engine.device import autocast
 from zoo_cli.engine.distributed import World
 from zoo_cli.engine.guards import diverged, explain_memory
-from zoo_cli.engine.objectives.base import Losses, Objective
+from zoo_cli.engine.objectives.base import Counting, Losses, Objective
 from zoo_cli.engine.optimizer import AdamW, gradient_norm, learning_rate, scale_gradients
 from zoo_cli.recipe.schema import TrainSection
 
@@ -76,11 +78,12 @@ class Stepper:
         mine = numbers[world.group :: world.groups]
         sums: dict[str, float] = defaultdict(float)
         labels, tokens, broken = 0.0, 0, [0.0 for _ in numbers]
-        for number in mine or [0]:
-            batch = self.batches.load(group.epoch, group.members[number])
+        loaded = [self.batches.load(group.epoch, group.members[number]) for number in mine or [0]]
+        shares = self._shares(loaded, len(numbers), counts=bool(mine))
+        for number, batch, share in zip(mine or [0], loaded, shares, strict=True):
             paddle.seed(_seed(self.options.seed, progress.step, number))
             with explain_memory(batch.arrays, self.options):
-                losses, values = self._forward(batch, progress.step)
+                losses, values = self._forward(batch, progress.step, share)
                 weight = _weight(losses, alone=len(numbers) == 1) if mine else 0.0
                 (losses.total * (weight * progress.loss_scale)).backward()
             for name, value in values.items():
@@ -111,10 +114,35 @@ class Stepper:
         stop = signal.SIGINT if interrupted else signal.SIGTERM if terminated else 0
         return StepReport(means, 0.0 if overflow else norm, rate, int(total_tokens), int(stop))
 
-    def _forward(self, batch: Batch, step: int) -> tuple[Losses, dict[str, float]]:
+    def _shares(self, loaded: Sequence[Batch], passes: int, counts: bool) -> list[Sequence[float] | None]:
+        """What each average of each own pass is multiplied by, so that over the step it is one over all its labels.
+
+        Args:
+            loaded: the own passes.
+            passes: number of all.
+            counts: False where this process has none, so that it only runs along.
+
+        Returns:
+            The factors, or None for a pass that has one weight: always where there is one pass or one average.
+        """
+        plain: list[Sequence[float] | None] = [None for _ in loaded]
+        if passes == 1 or not isinstance(self.objective, Counting):
+            return plain
+        labels = np.array([self.objective.counts(batch.arrays) for batch in loaded], np.float64) * counts
+        if not labels.size:
+            return plain
+        totals = np.array(self.world.sum(labels.sum(axis=0).tolist()))
+        if not totals.any():
+            return plain
+        return list((passes * labels / np.maximum(totals, 1.0)).tolist())
+
+    def _forward(self, batch: Batch, step: int, shares: Sequence[float] | None) -> tuple[Losses, dict[str, float]]:
         """The losses of one pass, as tensors and as numbers (one transfer from the device)."""
         with autocast(self.options.precision):
-            losses = self.objective.loss(self.model, batch.arrays, step)
+            if shares is not None and isinstance(self.objective, Counting):
+                losses = self.objective.loss(self.model, batch.arrays, step, shares)
+            else:
+                losses = self.objective.loss(self.model, batch.arrays, step)
         named = {"loss": losses.total, **losses.parts}
         numbers = paddle.stack([tensor.detach().astype("float32").reshape([]) for tensor in named.values()]).tolist()
         return losses, dict(zip(named, numbers, strict=True))

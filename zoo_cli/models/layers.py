@@ -60,14 +60,16 @@ class Dropout(nn.Dropout):
     Processes that share a tensor draw what one process would draw for the whole of it.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training or not 0 < self.p < 1:
-            return super().forward(x)
-        if cpu.fits(x):
-            return cpu.dropout(x, self.p)
-        if paddle.in_dynamic_mode() and x.is_dist() and cpu.is_here():
-            return x * cpu.dropout_mask(x.shape, self.p)
-        return super().forward(x)
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        """Drop some of `x`, and add a `residual` of the same shape to the rest."""
+        draws = self.training and 0 < self.p < 1
+        if draws and cpu.fits(x) and (residual is None or cpu.fits(residual)):
+            return cpu.dropout(x, self.p, residual)
+        if draws and paddle.in_dynamic_mode() and x.is_dist() and cpu.is_here():
+            dropped = x * cpu.dropout_mask(x.shape, self.p)
+        else:
+            dropped = super().forward(x)
+        return dropped if residual is None else residual + dropped
 
 
 def activation(name: str) -> Callable[[Tensor], Tensor]:
@@ -280,7 +282,9 @@ class MultiHeadAttention(nn.Layer):
             value = paddle.concat([past[1], value], axis=2)
         scores = paddle.matmul(query, key, transpose_y=True)  # [B, A, S, T]
         if bias is not None:
-            scores = scores + (bias if bias.dtype == scores.dtype else bias.astype(scores.dtype))
+            bias = bias if bias.dtype == scores.dtype else bias.astype(scores.dtype)
+            learns = paddle.is_grad_enabled() and not scores.stop_gradient and bias.stop_gradient
+            scores = cpu.add_bias(scores, bias) if learns and cpu.fits(scores, bias) else scores + bias
         probabilities = F.softmax(scores)
         context = paddle.matmul(self.dropout(probabilities), value)  # [B, A, S, d]
         merged = context.transpose([0, 2, 1, 3]).reshape([0, 0, self.num_heads * self.head_dim])  # [B, S, A * d]
@@ -325,12 +329,12 @@ class EncoderLayer(nn.Layer):
     def forward(self, hidden: Tensor, bias: Tensor | None = None, past: Cache | None = None) -> AttentionResult:
         """One layer on `hidden` [B, S, H]; the result's `hidden` is the layer's output, the rest is its attention's."""
         attention = self.self_attn(self.norm1(hidden) if self.normalize_before else hidden, bias, past)
-        hidden = hidden + self.dropout1(attention.hidden)
+        hidden = self.dropout1(attention.hidden, hidden)
         if not self.normalize_before:
             hidden = self.norm1(hidden)
         inner = self.norm2(hidden) if self.normalize_before else hidden
         inner = self.activation(self.linear1(inner))  # [B, S, I]
-        hidden = hidden + self.dropout2(self.linear2(inner))
+        hidden = self.dropout2(self.linear2(inner), hidden)
         if not self.normalize_before:
             hidden = self.norm2(hidden)
         return AttentionResult(hidden, attention.cache, attention.scores, attention.probabilities)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -40,6 +40,17 @@ class Objective(Protocol):
             step: number of finished optimiser steps. Paddle's generator is seeded for this forward pass already; other
                 random choices must be functions of the seed and this number.
         """
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """An objective that sums up several averages, each over labels of its own, of which passes may have any number."""
+
+    def counts(self, batch: Arrays) -> Sequence[int]:
+        """How many labels each average has in a batch; nothing where one weight for the whole pass will do."""
+
+    def loss(self, model: paddle.nn.Layer, batch: Arrays, step: int, shares: Sequence[float] | None = None) -> Losses:
+        """As `Objective.loss`; `shares` are factors for the averages of a pass, which then has the weight 1."""
 
 
 @runtime_checkable

@@ -7,13 +7,14 @@ the retrospective feed each document is read once before, without learning.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import paddle
 
+from zoo_cli.engine.batches import Arrays
 from zoo_cli.engine.document_batches import COUNTS, SLOTS, STARTS
-from zoo_cli.engine.objectives.pretraining import Pretraining, Tensors, Term
+from zoo_cli.engine.objectives.pretraining import Pretraining, Tensors, Term, label_count
 from zoo_cli.engine.objectives.recurrent import Memories
 from zoo_cli.engine.objectives.supervised import IGNORED
 from zoo_cli.models.losses import cross_entropy
@@ -21,6 +22,10 @@ from zoo_cli.models.losses import cross_entropy
 
 class DocumentLanguageModel(Memories, Pretraining):
     """Trains `zoo_cli.models.ernie_doc.modeling.ErnieDocForPretraining` on `zoo_cli.engine.segment_batches`."""
+
+    def counts(self, batch: Arrays) -> Sequence[int]:
+        learnt = batch[COUNTS] == 1
+        return label_count(batch["labels"][learnt]), label_count(batch["orders"][learnt])
 
     def terms(self, model: paddle.nn.Layer, batch: Tensors) -> list[Term]:
         arrays = dict(batch)

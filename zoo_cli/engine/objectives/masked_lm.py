@@ -8,9 +8,12 @@ https://arxiv.org/abs/1904.09223); that is decided in `zoo_cli.data.corpus.maski
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import paddle
 
-from zoo_cli.engine.objectives.pretraining import Pretraining, Tensors, Term
+from zoo_cli.engine.batches import Arrays
+from zoo_cli.engine.objectives.pretraining import Pretraining, Tensors, Term, label_count
 from zoo_cli.models.losses import cross_entropy
 
 
@@ -23,6 +26,10 @@ class MaskedLanguageModel(Pretraining):
 
     def __init__(self, pair: str) -> None:
         self._pair = pair
+
+    def counts(self, batch: Arrays) -> Sequence[int]:
+        relations = batch.get("next_sentence_label")
+        return () if relations is None else (label_count(batch["labels"]), label_count(relations))
 
     def terms(self, model: paddle.nn.Layer, batch: Tensors) -> list[Term]:
         inputs = dict(batch)

@@ -7,14 +7,21 @@ before it learns from dialogues.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import paddle
 
-from zoo_cli.engine.objectives.pretraining import Pretraining, Tensors, Term, where_seen
+from zoo_cli.engine.batches import Arrays
+from zoo_cli.engine.objectives.pretraining import Pretraining, Tensors, Term, label_count, where_seen
 from zoo_cli.models.losses import cross_entropy
 
 
 class PrefixLanguageModel(Pretraining):
     """Learns the continuation of a text from its beginning, and the masked tokens of the beginning from all of it."""
+
+    def counts(self, batch: Arrays) -> Sequence[int]:
+        labels, continues = batch["labels"], batch["continues"] == 1
+        return label_count(labels[continues]), label_count(labels[~continues])
 
     def terms(self, model: paddle.nn.Layer, batch: Tensors) -> list[Term]:
         inputs = dict(batch)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import paddle
 
 from zoo_cli.engine.batches import Arrays
@@ -72,7 +73,11 @@ class Pretraining(ABC):
     def terms(self, model: paddle.nn.Layer, batch: Tensors) -> Sequence[Term]:
         """The losses of a batch of `zoo_cli.data.corpus`."""
 
-    def loss(self, model: paddle.nn.Layer, batch: Arrays, step: int) -> Losses:
+    def counts(self, batch: Arrays) -> Sequence[int]:
+        """Labels of each term, see `zoo_cli.engine.objectives.base.Counting`; none here: all terms have as many."""
+        return ()
+
+    def loss(self, model: paddle.nn.Layer, batch: Arrays, step: int, shares: Sequence[float] | None = None) -> Losses:
         """The weighted sum of all terms, or their mean over all labels, and each of them."""
         terms = self.terms(model, to_tensors(batch))
         if self.pooled:
@@ -81,6 +86,15 @@ class Pretraining(ABC):
             weights = [count / max(1, weight) for count in counts]
         else:
             weight, weights = terms[0].count, [term.weight for term in terms]
-        first, *others = (term.loss * factor for term, factor in zip(terms, weights, strict=True))
-        parts = {f"{term.name}_loss": term.loss for term in terms} if len(terms) > 1 else {}
+        losses = {term.name: term.loss for term in terms}
+        if shares is not None:
+            weight = 1
+            losses = {name: loss * share for (name, loss), share in zip(losses.items(), shares, strict=True)}
+        first, *others = (loss * factor for loss, factor in zip(losses.values(), weights, strict=True))
+        parts = {f"{name}_loss": loss for name, loss in losses.items()} if len(terms) > 1 else {}
         return Losses(sum(others, start=first), weight, parts)
+
+
+def label_count(labels: np.ndarray) -> int:
+    """Number of labels that count."""
+    return int((labels != IGNORED).sum())

@@ -5,13 +5,19 @@ A generator learns to fill in masked tokens, a discriminator to tell which token
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import paddle
 
-from zoo_cli.engine.objectives.pretraining import Pretraining, Tensors, Term, where_seen
+from zoo_cli.engine.batches import Arrays
+from zoo_cli.engine.objectives.pretraining import Pretraining, Tensors, Term, label_count, where_seen
 
 
 class ReplacedTokens(Pretraining):
     """Trains `zoo_cli.models.electra.pretraining.ElectraForTotalPretraining`."""
+
+    def counts(self, batch: Arrays) -> Sequence[int]:
+        return label_count(batch["generator_labels"]), int(batch["attention_mask"].sum())
 
     def terms(self, model: paddle.nn.Layer, batch: Tensors) -> list[Term]:
         result, config = model(**batch), model.config

@@ -6,14 +6,25 @@ several candidates the original one is (MTS), and which two texts are maskings o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import paddle
 
-from zoo_cli.engine.objectives.pretraining import Pretraining, Tensors, Term, where_seen
+from zoo_cli.engine.batches import Arrays
+from zoo_cli.engine.objectives.pretraining import Pretraining, Tensors, Term, label_count, where_seen
 from zoo_cli.models.ernie_health.modeling import CSP_WEIGHT, MTS_WEIGHT, RTD_WEIGHT, partner_scores
 
 
 class TextViews(Pretraining):
     """Trains `zoo_cli.models.ernie_health.modeling.ErnieHealthForTotalPretraining`."""
+
+    def counts(self, batch: Arrays) -> Sequence[int]:
+        """Labels of each term. How many tokens the generator replaces shows later; candidates count as the masked ones.
+
+        Texts are compared with the others of their pass, so that the last term depends on how passes are cut.
+        """
+        masked = label_count(batch["generator_labels"])
+        return masked, int(batch["attention_mask"].sum()), masked, len(batch["generator_labels"])
 
     def terms(self, model: paddle.nn.Layer, batch: Tensors) -> list[Term]:
         result = model(**batch)
