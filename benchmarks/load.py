@@ -77,6 +77,11 @@ class Server:
     host: str
     port: int
 
+    @property
+    def url(self) -> str:
+        """Address of the server."""
+        return f"http://{self.host}:{self.port}"
+
     def processor_seconds(self) -> float:
         """User and system time of the process."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
@@ -87,7 +92,7 @@ class Server:
         end = time.monotonic() + seconds
         while time.monotonic() < end and self.process.poll() is None:
             try:
-                with urllib.request.urlopen(f"http://{self.host}:{self.port}{path}", timeout=5):
+                with urllib.request.urlopen(self.url + path, timeout=5):
                     return
             except (OSError, urllib.error.URLError):
                 time.sleep(0.1)
@@ -99,9 +104,9 @@ def _errors() -> int | None:
 
 
 @contextmanager
-def zoo_server(bundle: Path, settings: Sequence[str]) -> Iterator[Server]:
+def zoo_server(bundles: Sequence[Path], settings: Sequence[str]) -> Iterator[Server]:
     """`zoo serve` on a free port."""
-    command = [sys.executable, "-m", "zoo_cli", "serve", str(bundle), "--port", "0", "--json", *settings]
+    command = [sys.executable, "-m", "zoo_cli", "serve", *map(str, bundles), "--port", "0", "--json", *settings]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=_errors(), cwd=ROOT) as process:
         try:
             assert process.stdout is not None

@@ -133,7 +133,7 @@ def classifier(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     best = ceiling(places["bundle"], requests, options.batch_tokens, options.threads)
     rows, found = [], {}
     settings = [f"serve.batch_tokens={options.batch_tokens}", f"serve.threads={options.threads}", *options.settings]
-    with zoo_server(places["bundle"], settings) as server:
+    with zoo_server([places["bundle"]], settings) as server:
         path = "/v1/sequence_classification"
         ask_all(server, path, bodies[:64], 8)
         for clients in options.clients:
@@ -162,7 +162,9 @@ def extraction(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     texts = ["".join(example.tokens) for example in islice(read(options.texts, "bio"), options.sentences)]
     places = make_model(scratch, options.vocab)
     rows = []
-    with zoo_server(Path(places["bundle"]), [f"serve.threads={options.threads}", *options.settings]) as server:
+    with zoo_server(
+        [Path(places["bundles"]["fp32"])], [f"serve.threads={options.threads}", *options.settings]
+    ) as server:
         bodies = [json.dumps({"text": text, "schema": SCHEMA}).encode() for text in texts]
         ask_all(server, "/v1/extraction", bodies[:16], 4)
         for clients in options.clients:

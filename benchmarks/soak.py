@@ -1,9 +1,9 @@
 """A server under mixed load for a while: no wrong answer, right refusals, flat memory, and a worker killed in the end.
 
-    python benchmarks/soak.py [--minutes 10] [--bundle FOLDER [--schema JSON]] [KEY=VALUE]...
+    python benchmarks/soak.py [--minutes 10] [--bundle FOLDER]... [KEY=VALUE]...
 
 Without a bundle a text classifier with six layers of 384 is made, with drawn weights (needs paddle). Most requests are
-compared with the answers of the bundle itself. Some have broken bodies, other encodings, ten megabytes, or clients that
+compared with the answers of `zoo predict`. Some have broken bodies, other encodings, ten megabytes, or clients that
 go away or send a byte at a time. Memory is that of the server's processes after a third of the time, when caches and
 arenas have filled, and at the end. Then one of two worker processes is killed again and again: what it was asked may be
 lost, and nothing else. Prints one JSON object; exits with 1 if something was not as it should be.
@@ -28,15 +28,16 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from load import draw_texts, make_classifier, zoo_server
+from load import make_classifier, zoo_server
+from mixture import Model, name_models, open_models
 
-from zoo_cli.runtime import load
 from zoo_cli.runtime.golden import same_answer
-from zoo_cli.runtime.pipeline import with_parameters
 
 JSON = {"Content-Type": "application/json"}
 DISTINCT = 300
 """Different requests whose answers are known."""
+PATIENCE = 120
+"""Seconds for an answer: the machine may be busy with other things."""
 FAULTS: dict[str, tuple[bytes, dict[str, str], int]] = {
     "half an object": (b'{"text": "a"', JSON, 400),
     "another encoding": ('{"text": "王"}'.encode("gb18030"), JSON, 400),
@@ -54,13 +55,16 @@ class Clients:
     Args:
         host: of the server.
         port: of the server.
-        path: of the endpoint.
-        pairs: requests with their answers.
+        models: that it has.
     """
 
-    def __init__(self, host: str, port: int, path: str, pairs: list[tuple[Any, Any]]) -> None:
-        self.host, self.port, self.path = host, port, path
-        self.pairs = [(json.dumps(request).encode(), answer) for request, answer in pairs]
+    def __init__(self, host: str, port: int, models: list[Model]) -> None:
+        self.host, self.port = host, port
+        self.asked = [
+            (f"/v1/{model.task}", json.dumps({**request, "model": model.name}).encode(), answer)
+            for model in models
+            for request, answer in zip(model.requests, model.answers, strict=True)
+        ]
         self.counts: Counter[str] = Counter()
         self.wrong: list[str] = []
         self.longest = 0.0
@@ -102,12 +106,12 @@ class Clients:
         connection.close()
 
     def _connect(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection(self.host, self.port, timeout=60)
+        return http.client.HTTPConnection(self.host, self.port, timeout=PATIENCE + 60)
 
     def _ask(self, connection: http.client.HTTPConnection, draw: random.Random) -> None:
-        body, expected = draw.choice(self.pairs)
+        path, body, expected = draw.choice(self.asked)
         begin = time.perf_counter()
-        connection.request("POST", self.path, body, JSON)
+        connection.request("POST", path, body, JSON)
         response = connection.getresponse()
         text = response.read()
         self.longest = max(self.longest, time.perf_counter() - begin)
@@ -123,7 +127,7 @@ class Clients:
             self._dribble()
         else:
             body, headers, status = FAULTS[name]
-            connection.request("POST", self.path, body, headers)
+            connection.request("POST", draw.choice(self.asked)[0], body, headers)
             response = connection.getresponse()
             response.read()
             if response.status != status:
@@ -132,9 +136,9 @@ class Clients:
 
     def _go_away(self, draw: random.Random) -> None:
         """Ask and hang up."""
-        body, _ = draw.choice(self.pairs)
+        path, body, _ = draw.choice(self.asked)
         with socket.create_connection((self.host, self.port), timeout=20) as connection:
-            head = f"POST {self.path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
             connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
             time.sleep(draw.random() * 0.02)
         self.counts["gone away"] += 1
@@ -144,7 +148,7 @@ class Clients:
         with socket.create_connection((self.host, self.port), timeout=20) as connection:
             connection.sendall(b"GET /livez HTTP/1.1\r\nX-Slow: ")
             try:
-                for _ in range(100):
+                for _ in range(int(PATIENCE / 0.1)):
                     connection.sendall(b"a")
                     time.sleep(0.1)
             except OSError:
@@ -193,23 +197,21 @@ def main() -> int:
     """Run all; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--bundle", type=lambda name: Path(name).resolve())
-    parser.add_argument("--schema", help="for extraction, as JSON")
+    parser.add_argument("--bundle", type=lambda name: Path(name).resolve(), action="append")
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--kills", type=int, default=3)
     parser.add_argument("--growth", type=float, default=0.02, help="share by which memory may grow")
     parser.add_argument("settings", nargs="*", help="serve.KEY=VALUE")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        bundle = options.bundle or make_classifier(Path(scratch))["bundle"]
-        shared = {"schema": json.loads(options.schema)} if options.schema else {}
-        requests = [with_parameters({"text": text}, shared) for text in draw_texts(DISTINCT, 40)]
-        pairs = list(zip(requests, load(bundle)(requests), strict=True))
-        task = json.loads((bundle / "task.json").read_text())["task"]
-        settings = ["--workers", "2", "serve.threads=1", "serve.header_timeout=2", *options.settings]
-        with zoo_server(bundle, settings) as server:
+        bundles = options.bundle or [make_classifier(Path(scratch))["bundle"]]
+        models = open_models(bundles, DISTINCT, Path(scratch))
+        settings = ["--workers", "2", "serve.threads=1", "serve.header_timeout=2", f"serve.limits.timeout={PATIENCE}"]
+        settings.append("serve.limits.tokens=100000000")  # schemas of many levels ask much of models that find much
+        with zoo_server(bundles, [*settings, *options.settings]) as server:
             process = server.process
-            clients = Clients(server.host, server.port, f"/v1/{task}", pairs)
+            name_models(models, server)
+            clients = Clients(server.host, server.port, models)
             clients.start(options.clients)
             report = watch_memory(children_of(process.pid), options.minutes * 60)
             report["seconds_until_replaced"] = kill_workers(process.pid, options.kills, clients)

@@ -165,6 +165,19 @@ def test_a_job_that_asks_too_much_of_the_model_is_stopped() -> None:
     engine.close()
 
 
+def test_what_does_not_fit_into_the_memory_is_refused_alone() -> None:
+    model: Any = Summing()
+    ceiling = Ceiling(1024, {5: 100}, room=100)  # rows of six tokens are too long
+    engine = Engine([lambda: model], ceiling, ServeLimits(), ModelMetrics(Metrics(), "m"))
+
+    async def run() -> list[Any]:
+        return await ask(engine, (1, 1), (2, 0))
+
+    refused, fine = asyncio.run(run())
+    assert (refused.code, refused.status, fine, model.batches) == ("too-many-tokens", 413, 2, [])
+    engine.close()
+
+
 def test_what_would_wait_too_long_is_refused_at_once_and_the_rest_is_in_time() -> None:
     limits = ServeLimits(queue_items=100_000)
     model: Any = Summing(0.02)

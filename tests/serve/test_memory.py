@@ -8,7 +8,7 @@ import pytest
 
 from zoo_cli.base.errors import MemoryLimitError
 from zoo_cli.runtime.loading import open_bundle
-from zoo_cli.serve.memory import Ceiling, calibrate, memory_in_use, memory_limit
+from zoo_cli.serve.memory import Ceiling, calibrate, feature_of, memory_in_use, memory_limit
 
 
 def test_rows_by_length() -> None:
@@ -16,6 +16,8 @@ def test_rows_by_length() -> None:
     assert ceiling(16) == 64  # by tokens
     assert ceiling(64) == 16 and ceiling(100) == 2  # by memory, measured at the next greater length
     assert ceiling(512) == 2 and ceiling(2000) == 1 and Ceiling(1024)(0) == 1024
+    # A question with many choices is longer than what was measured.
+    assert ceiling.fits(1024) and not ceiling.fits(1025) and Ceiling(1024).fits(10**9)
 
 
 def test_limit_of_a_container(tmp_path: Path) -> None:
@@ -36,3 +38,10 @@ def test_calibration_measures_and_refuses_what_cannot_fit(bundles: dict[str, Pat
     assert 1 <= tight(32) <= 32
     with pytest.raises(MemoryLimitError):
         calibrate(runner, bundle.task, "a", 1024, memory_in_use() // 2)
+
+
+def test_a_request_without_text_shows_nothing(bundles: dict[str, Path]) -> None:
+    task = open_bundle(bundles["uie"]).task
+    assert feature_of(task, {"text": "", "schema": "人物"}) is None
+    feature = feature_of(task, {"text": "王芳", "schema": "人物"})
+    assert feature is not None and feature["input_ids"].ndim == 1

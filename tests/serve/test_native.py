@@ -85,7 +85,8 @@ def test_truncation_is_reported(server: Live) -> None:
 @pytest.mark.parametrize(
     ("body", "field", "code"),
     [
-        ({}, "text", "bad-request"),
+        ({}, "text", "no-text"),
+        ({"text": None}, "text", "no-text"),
         ({"text": 3}, "text", "bad-request"),
         ({"text": "a", "shema": "b"}, "shema", "bad-request"),
         ({"text": "a", "schema": ["b", {"c": 3}]}, "schema[1].c", "bad-schema"),
@@ -94,7 +95,8 @@ def test_truncation_is_reported(server: Live) -> None:
         ({"text": "a", "max_length": 100_000}, None, "bad-request"),
         ({"text": "a", "schema": "名" * 60}, None, "prompt-too-long"),
         ({"inputs": []}, "inputs", "bad-request"),
-        ({"inputs": [{"text": "a"}, {"text": None}]}, "inputs[1].text", "bad-request"),
+        ({"inputs": [{"text": "a"}, {"text": None}]}, "inputs[1].text", "no-text"),
+        ({"inputs": [{"text": "a"}, {"text": 3}]}, "inputs[1].text", "bad-request"),
         ({"inputs": [{"text": "a"}, {"text": "a", "schema": {"b": 1}}]}, "inputs[1].schema.b", "bad-schema"),
         ([], None, "bad-request"),
         ("text", None, "bad-request"),
@@ -114,7 +116,16 @@ def test_unknown_models_and_paths(server: Live) -> None:
     assert server.post("/v1/extraction", {"text": "a", "model": "nobody"}).json()["error"]["param"] == "model"
     assert server.post("/v1/token_classification", {"text": "a"}).status_code == 404
     assert server.client.get("/v1/nothing").status_code in (404, 405)
-    assert server.client.put("/v1/extraction", json={}).status_code == 405
+    refused = server.client.put("/v1/extraction", json={})
+    assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
+
+
+@pytest.mark.parametrize("path", ["/", "/livez", "/readyz", "/metrics", "/v1/models"])
+def test_what_can_be_read_has_a_head(server: Live, path: str) -> None:
+    head, whole = server.client.head(path), server.client.get(path)
+    assert head.status_code == whole.status_code == 200 and head.content == b""
+    assert head.headers["content-type"] == whole.headers["content-type"]
+    assert server.client.head("/v1/extraction").status_code == 405
 
 
 def test_documentation_shows_the_loaded_tasks_only(server: Live) -> None:

@@ -61,6 +61,19 @@ def test_the_job_that_came_first_is_in_the_next_batch() -> None:
     loop.close()
 
 
+def test_questions_with_other_numbers_of_choices_are_computed_apart() -> None:
+    loop = asyncio.new_event_loop()
+    waiting = WaitingRows(Ceiling(256), lambda change: None)
+    jobs = [make_job(loop, arrived=float(index)) for index in range(4)]
+    for job, (sequences, length) in zip(jobs, [(32, 2), (1, 64), (32, 2), (1, 60)], strict=True):
+        job.outputs, job.missing = [{}], 1
+        waiting.put([Row(job, 0, None, sequences * length, sequences)])
+    batches = [waiting.take() or [] for _ in range(2)]
+    assert [{row.sequences for row in batch} for batch in batches] == [{32}, {1}]
+    assert {row.job for row in batches[0]} == {jobs[0], jobs[2]}
+    loop.close()
+
+
 def test_expired_and_abandoned_rows_are_never_computed() -> None:
     loop = asyncio.new_event_loop()
     counted: list[int] = []

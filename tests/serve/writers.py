@@ -71,6 +71,7 @@ def make_writer(folder: Path, task: str, layers: int = 1, **options: Any) -> Pat
     shutil.copytree(VOCAB.parent / VOCABULARIES[task], folder)
     if task == "generation":
         write_json(folder / "tokenizer_config.json", {"tokenizer_class": "UNIMOTokenizer", "do_lower_case": True})
+    write_json(folder / "config.json", {})  # a model folder has one, and that is how verbs know it
     options = {"name": task, "max_length": LONGEST, "decoding": {"max_new_tokens": 24}, **options}
     write_json(folder / "task.json", {"task": task, "version": 1, "options": options})
     tokenizer = tokenizers.load(folder)

@@ -154,6 +154,8 @@ class RemoteModel:
         if not isinstance(fields, dict):
             raise DataError("bad-request", "expected a text, or an object with the fields of {task}", task=self.task)
         known = _fields(self.task)
+        if known is not None and "context" in known and "text" in fields:  # the tasks themselves read both names
+            fields = {"context": fields["text"], **fields}
         body = {name: each for name, each in fields.items() if known is None or name in known}
         return self._ask("POST", self._endpoint, {**body, "model": self.model}, left)["answer"]
 

@@ -100,7 +100,9 @@ async def _invalid(request: Request, error: Exception) -> Response:
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = _CODES.get(error.status_code, "bad-request")
-    return refusal_response(Refusal(code, "{reason}", reason=str(error.detail)), request.scope)
+    response = refusal_response(Refusal(code, "{reason}", reason=str(error.detail)), request.scope)
+    response.headers.update(error.headers or {})  # the methods that there are, with 405
+    return response
 
 
 async def _gone(request: Request, error: Exception) -> Response:

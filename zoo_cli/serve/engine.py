@@ -7,6 +7,7 @@ thread takes what is waiting and never waits for a batch to fill up.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -16,8 +17,9 @@ from zoo_cli.recipe.schema import ServeLimits
 from zoo_cli.runtime.pipeline import Runner
 from zoo_cli.serve.intake import Intake, fault
 from zoo_cli.serve.jobs import Job
+from zoo_cli.serve.memory import Ceiling
 from zoo_cli.serve.metrics import ModelMetrics
-from zoo_cli.serve.refusals import report
+from zoo_cli.serve.refusals import Refusal, report
 from zoo_cli.serve.waiting import Row
 
 _log = logging.getLogger(__name__)
@@ -28,7 +30,7 @@ class Engine(Intake):
 
     Args:
         make_runners: what computes, one for each compute thread.
-        allowed: number of rows that a batch of that length may have.
+        ceiling: number of rows that a batch may have.
         limits: of the model.
         metrics: of the model.
     """
@@ -36,15 +38,19 @@ class Engine(Intake):
     def __init__(
         self,
         make_runners: Sequence[Callable[[], Runner]],
-        allowed: Callable[[int], int],
+        ceiling: Ceiling,
         limits: ServeLimits,
         metrics: ModelMetrics,
     ) -> None:
-        super().__init__(allowed, limits, metrics)
+        super().__init__(ceiling, limits, metrics)
+        self._ceiling = ceiling
         self._start([partial(self._compute_forever, make(), make) for make in make_runners])
 
     def _row(self, job: Job, index: int, asked: Any) -> Row:
-        return Row(job, index, asked, asked["input_ids"].size)
+        ids = asked["input_ids"]
+        if not self._ceiling.fits(ids.size):
+            raise Refusal("too-many-tokens", "{count} tokens at once are too many for the memory", count=ids.size)
+        return Row(job, index, asked, ids.size, math.prod(ids.shape[:-1]))
 
     def _compute_forever(self, runner: Runner, make_runner: Callable[[], Runner]) -> None:
         while (rows := self._waiting.take()) is not None:

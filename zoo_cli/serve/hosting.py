@@ -11,7 +11,7 @@ from zoo_cli.base.errors import ZooError
 from zoo_cli.recipe.schema import ServedModel as ServedModelSection
 from zoo_cli.recipe.schema import ServeSection
 from zoo_cli.serve.metrics import Metrics
-from zoo_cli.serve.refusals import Refusal
+from zoo_cli.serve.refusals import Refusal, report
 from zoo_cli.serve.served import ServedModel
 
 _log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class Host:
         self.pending: list[ServedModel] = []
         self.stopping = False
         self.draining = False
-        self.failure: ZooError | None = None
+        self.failures: dict[str, ZooError] = {}  # by the name of the model
         self._loading = asyncio.Lock()
         self._background: set[asyncio.Task[None]] = set()
 
@@ -50,8 +50,8 @@ class Host:
         """Why the process should get no requests, or None if it should."""
         if self.stopping:
             return "stopping"
-        if self.failure:
-            return str(self.failure)
+        if self.failures:
+            return str(next(iter(self.failures.values())))
         if self.pending:
             return "loading " + ", ".join(model.name for model in self.pending)
         return None if self.models else "no model is loaded"
@@ -112,7 +112,7 @@ class Host:
             try:
                 await self._bring_up(model)
             except ZooError as error:
-                self.failure = error
+                self.failures[model.name] = error
                 _log.error("model %s is not served: %s", model.name, error)
             else:
                 self.models[model.name] = model
@@ -131,18 +131,20 @@ class Host:
             await self._bring_up(model)
             old = self.models.get(name)
             self.models[name] = model
-            self.failure = None
+            self.failures.pop(name, None)
             if old:
                 self._retire(old)
             return model
 
     async def unload(self, name: str) -> None:
-        """Stop serving a model; requests in work are finished.
+        """Stop serving a model, or waiting for one that could not be started; requests in work are finished.
 
         Raises:
             Refusal: there is none (`unknown-model`).
         """
         async with self._loading:
+            if self.failures.pop(name, None) and name not in self.models:
+                return
             model = self.find(name)
             del self.models[name]
             model.metrics.ready.set(0)
@@ -152,9 +154,12 @@ class Host:
         try:
             await asyncio.to_thread(model.start)
             await model.check()
-        except ZooError:
+        except Exception as error:
             await asyncio.to_thread(model.close)
-            raise
+            if isinstance(error, ZooError):
+                raise
+            report(_log, error, "a model could not be started")
+            raise Refusal("fault", "the model {name!r} could not be started", name=model.name) from error
 
     def _retire(self, model: ServedModel) -> None:
         async def finish() -> None:

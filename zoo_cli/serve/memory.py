@@ -59,11 +59,11 @@ def memory_limit(cgroups: Path = Path("/sys/fs/cgroup")) -> int | None:
 
 
 class Ceiling:
-    """Number of rows that a batch may have, by its length.
+    """Number of rows that a batch may have, by their length: the tokens of a row, those of all its choices.
 
     Args:
         batch_tokens: padded tokens in one batch at most.
-        row_bytes: length -> bytes that one row takes while it is computed.
+        row_bytes: length -> bytes that one row takes while it is computed; longer ones take more in proportion.
         room: bytes that one batch may take; None for any number.
     """
 
@@ -75,9 +75,17 @@ class Ceiling:
     def __call__(self, length: int) -> int:
         rows = self.batch_tokens // max(1, length)
         if self.room is not None and self.row_bytes:
-            measured = next((size for size in self.row_bytes if size >= length), max(self.row_bytes))
-            rows = min(rows, self.room // max(1, self.row_bytes[measured]))
+            rows = min(rows, self.room // max(1, self._bytes(length)))
         return max(1, rows)
+
+    def fits(self, length: int) -> bool:
+        """Whether a row of that length can be computed at all; one may have many choices, each as long as may be."""
+        return self.room is None or not self.row_bytes or self._bytes(length) <= self.room
+
+    def _bytes(self, length: int) -> int:
+        longest = max(self.row_bytes)
+        measured = next((size for size in self.row_bytes if size >= length), longest)
+        return self.row_bytes[measured] * max(length, longest) // longest
 
 
 def calibrate(
@@ -88,7 +96,7 @@ def calibrate(
     Args:
         runner: computes; its first runs are slower than later ones, so this is the warm-up too.
         task: of the model.
-        sample: a request that the task takes.
+        sample: a request that the task takes, with text to read.
         batch_tokens: padded tokens in one batch at most.
         limit: bytes that the process may use; None for any number.
         side_by_side: batches that are computed at the same time.
@@ -97,21 +105,24 @@ def calibrate(
         MemoryLimitError: a single sequence of the greatest length is too much (`memory-limit`).
     """
     longest = longest_of(task)
-    feature = next(iter(next(task.steps(task.request(sample)))))
+    feature = feature_of(task, sample)
+    assert feature is not None, "the sample has no text"
     lengths = [length for length in (2**power for power in range(4, 14)) if length < longest] + [longest]
     before = memory_in_use()
     row_bytes, most = {}, 1
     for length in lengths:
         row = stretched(task, feature, length)
         most = max(most, _peak_of(lambda row=row: runner.one_batch([row])) - before)  # type: ignore[misc]
-        row_bytes[length] = most
+        row_bytes[row["input_ids"].size] = most
     room = None if limit is None else (limit - before) // side_by_side
     _must_fit(longest, most, room)
     ceiling = Ceiling(batch_tokens, row_bytes, room)
     for length in (lengths[0], longest):
-        runner.one_batch([stretched(task, feature, length)] * ceiling(length))
-    if ceiling(longest) < max(1, batch_tokens // longest):
-        _log.warning("memory allows batches of %d rows of %d tokens only", ceiling(longest), longest)
+        row = stretched(task, feature, length)
+        size = row["input_ids"].size
+        runner.one_batch([row] * ceiling(size))
+    if ceiling(size) < max(1, batch_tokens // size):
+        _log.warning("memory allows batches of %d rows of %d tokens only", ceiling(size), size)
     return ceiling
 
 
@@ -143,6 +154,12 @@ def calibrate_writer(model: StepModel, longest: int, limit: int | None, side_by_
     room = (limit - before) // side_by_side
     _must_fit(longest, most, room)
     return room // most
+
+
+def feature_of(task: Task[Any], sample: Any) -> Feature | None:
+    """The first thing that a request asks of a model that reads, or None where there is no text in it."""
+    asked = next(task.steps(task.request(sample)), None)
+    return asked[0] if asked else None
 
 
 def longest_of(task: Task[Any]) -> int:

@@ -86,6 +86,9 @@ class Observed:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        method = scope["method"]
+        if method == "HEAD":  # answered as GET; the web server leaves the body out
+            scope = {**scope, "method": "GET"}
         sent_id = Headers(scope=scope).get("x-request-id", "")
         own_id = sent_id if _REQUEST_ID.fullmatch(sent_id) else f"{random.getrandbits(128):032x}"
         record = scope["zoo.record"] = Record(own_id)
@@ -118,15 +121,17 @@ class Observed:
             if record.code:
                 self.metrics.refused.labels(record.code).inc()
             if self.log:
-                access_log.info(json.dumps(_line(scope, record, endpoint, status, size, seconds)))
+                access_log.info(json.dumps(_line(scope, method, record, endpoint, status, size, seconds)))
 
 
-def _line(scope: Scope, record: Record, endpoint: str, status: int | None, size: int, seconds: float) -> dict[str, Any]:
+def _line(
+    scope: Scope, method: str, record: Record, endpoint: str, status: int | None, size: int, seconds: float
+) -> dict[str, Any]:
     return {
         "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "request_id": record.id,
         "client": scope["client"][0] if scope.get("client") else None,
-        "method": scope["method"],
+        "method": method,
         "endpoint": endpoint,
         "status": status,
         "code": record.code or None,

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, create_model
 
 from zoo_cli import registry
+from zoo_cli.base.errors import ZooError
 from zoo_cli.registry import TaskSpec
 from zoo_cli.runtime.pipeline import with_parameters
 from zoo_cli.serve.exchange import begin, host_of, json_response, route_for, seconds_of, unless_gone
@@ -109,6 +110,26 @@ async def _events(written: WrittenAnswer, envelope: dict[str, str]) -> Events:
         written.close()
 
 
+def fault_names(spec: TaskSpec) -> Callable[[Request, Any], str]:
+    """Codes of bodies that lack what every input must have: those with which the task itself refuses such an input, as
+    it does for `zoo predict`."""
+    assert spec.request is not None
+    needed = {field.alias or name for name, field in spec.request.model_fields.items() if field.is_required()}
+
+    def name_fault(request: Request, detail: Any) -> str:
+        field, missing = detail["loc"][-1] if detail["loc"] else None, detail["type"] == "missing"
+        tasks = (model.task for model in host_of(request).models.values() if model.task.name == spec.name)
+        task = next(tasks, None)
+        if task is not None and field in needed and (missing or detail["input"] is None):
+            try:
+                task.request({} if missing else {field: None})
+            except ZooError as error:
+                return error.code
+        return "bad-request"
+
+    return name_fault
+
+
 def router() -> APIRouter:
     """Endpoints of all tasks that say what their requests look like."""
     routes = APIRouter(tags=["tasks"])
@@ -120,7 +141,7 @@ def router() -> APIRouter:
         routes.add_api_route(
             f"/v1/{name}",
             make_endpoint(spec, body),
-            route_class_override=route_for(body),
+            route_class_override=route_for(body, name_fault=fault_names(spec)),
             methods=["POST"],
             name=name,
             operation_id=name,

@@ -22,7 +22,7 @@ from zoo_cli.runtime.loading import Bundle, open_bundle
 from zoo_cli.serve.engine import Engine
 from zoo_cli.serve.intake import Intake
 from zoo_cli.serve.jobs import Job, Stream, WrittenAnswer, out_of_time
-from zoo_cli.serve.memory import Ceiling, calibrate, calibrate_writer, longest_of, memory_limit
+from zoo_cli.serve.memory import Ceiling, calibrate, calibrate_writer, feature_of, longest_of, memory_limit
 from zoo_cli.serve.metrics import Metrics, ModelMetrics
 from zoo_cli.serve.refusals import Refusal
 from zoo_cli.serve.writing import WritingEngine
@@ -93,8 +93,9 @@ class ServedModel:
             self._engine = WritingEngine([self.bundle.decoder] * groups, ceiling, rows, self.limits, self.metrics)
             return
         make = partial(self.bundle.runner, self.settings.batch_tokens)
-        if self.golden:
-            ceiling = calibrate(make(), self.task, self.golden[0][0], self.settings.batch_tokens, limit, groups)
+        samples = (request for request, _ in self.golden if feature_of(self.task, request))
+        if sample := next(samples, None):
+            ceiling = calibrate(make(), self.task, sample, self.settings.batch_tokens, limit, groups)
         self._engine = Engine([make] * groups, ceiling, self.limits, self.metrics)
 
     async def check(self) -> None:

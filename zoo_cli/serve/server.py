@@ -110,10 +110,9 @@ def check(settings: ServeSection) -> list[dict[str, Any]]:
         host = Host(settings, metrics)
         await host.start(models)
         await host.close()
-        failure = host.failure
-        if failure and failure.code == "golden-mismatch":
-            raise GateError(failure.code, "{reason}", at=failure.at, fix=failure.fix, reason=failure.message)
-        if failure:
+        for failure in host.failures.values():
+            if failure.code == "golden-mismatch":
+                raise GateError(failure.code, "{reason}", at=failure.at, fix=failure.fix, reason=failure.message)
             raise failure
         return [
             {"model": model.name, "version": model.version, "task": model.task.name, "golden": len(model.golden)}

@@ -25,12 +25,14 @@ class Row:
         index: place among all that the job asks for in this stage.
         asked: what the model reads: a feature, or a request of the decoding engine.
         length: number of tokens that it takes.
+        sequences: number of sequences that these are in, e.g. one for each choice of a question.
     """
 
     job: Job
     index: int
     asked: Any
     length: int
+    sequences: int = 1
     since: float = field(default_factory=time.monotonic)
 
 
@@ -112,9 +114,15 @@ class WaitingRows:
         return self._take(choose_first, wait)
 
     def _batch(self) -> list[int]:
-        """A row of the job that came first, and those nearest to it in length."""
-        first = min(range(len(self._rows)), key=lambda index: self._rows[index].job.arrived)
-        return choose([row.length for row in self._rows], first, self._allowed)
+        """A row of the job that came first, and those nearest to it in length.
+
+        All have as many sequences as it has: a hundred short ones and one long one would be padded to a hundred long
+        ones.
+        """
+        first = min(self._rows, key=lambda row: row.job.arrived)
+        alike = [index for index, row in enumerate(self._rows) if row.sequences == first.sequences]
+        rows = [self._rows[index] for index in alike]
+        return [alike[place] for place in choose([row.length for row in rows], rows.index(first), self._allowed)]
 
     def _take(self, choice: Callable[[], list[int]], wait: bool) -> list[Row] | None:
         with self._condition:

@@ -212,6 +212,10 @@ class Task(ABC, Generic[Example]):
     def steps(self, request: Any) -> Steps:
         """Answer one request. Most tasks yield once; extraction yields once for each level of its schema."""
 
+    def conversations(self, requests: Sequence[Any]) -> list[Steps]:
+        """The `steps` of many requests. Tasks that are faster for it prepare them together, such as their tokens."""
+        return [self.steps(request) for request in requests]
+
     # -- the task file ----------------------------------------------------------------------------------------------
 
     def save(self, folder: Path) -> None:
