@@ -1,17 +1,20 @@
 """What compression costs and wins: score and size of models trained here, latency of a larger shape.
 
     ZOO_DATA=FOLDER python benchmarks/compression.py --output FOLDER [--vocab vocab.txt] [--tasks titles,tags,uie]
+    ZOO_DATA=FOLDER python benchmarks/compression.py --output FOLDER --encoder FOLDER --steps 800 --dev 1000
     python benchmarks/compression.py --output FOLDER --tiny
 
 `ZOO_DATA` has `thucnews_titles/{train,dev}.txt` and `msra/{train.txt.gz,dev.txt}`. For each task a model of nano size
-(4 layers of width 312) is trained from scratch, pruned, trained on with rounding and quantised by every route; scores
-are on the development set, by the back end that is named. Latency is that of a model of medium size (6 layers of width
-768) with random weights, all variants in turn. What is finished is not computed again, so a broken run can be repeated.
+(4 layers of width 312) is trained from scratch, or from the encoder that `--encoder` names, pruned, trained on with
+rounding and quantised by every route; scores are on the development set, by the back end that is named. Latency is
+that of a model of medium size (6 layers of width 768) with random weights, all variants in turn. What is finished is
+not computed again, so a broken run can be repeated, and tasks can be computed one at a time.
 """
 
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import logging
 import os
@@ -26,6 +29,7 @@ from zoo_cli.base.environment import prepare_paddle
 prepare_paddle("cpu")
 
 import paddle  # noqa: E402
+from integers import integer_bundle  # noqa: E402
 
 from zoo_cli import models, tokenizers  # noqa: E402
 from zoo_cli.base.files import read_json, write_json, write_manifest, write_text  # noqa: E402
@@ -33,15 +37,14 @@ from zoo_cli.base.resources import locate  # noqa: E402
 from zoo_cli.compress import qat  # noqa: E402
 from zoo_cli.compress.prune import prune  # noqa: E402
 from zoo_cli.compress.quantize import quantize_recipe  # noqa: E402
-from zoo_cli.compress.routes import route_class  # noqa: E402
 from zoo_cli.compress.scoring import DevelopmentSet  # noqa: E402
 from zoo_cli.compress.workloads import workload  # noqa: E402
+from zoo_cli.data.parts import read_parts  # noqa: E402
 from zoo_cli.engine.answering import evaluate_folder  # noqa: E402
 from zoo_cli.engine.finetune import finetune  # noqa: E402
-from zoo_cli.engine.setup import Assembly, read_parts  # noqa: E402
+from zoo_cli.engine.setup import Assembly, find_model_folder  # noqa: E402
 from zoo_cli.export.bundle import export  # noqa: E402
 from zoo_cli.export.job import export_recipe  # noqa: E402
-from zoo_cli.export.parity import random_batch  # noqa: E402
 from zoo_cli.export.receipt import table  # noqa: E402
 from zoo_cli.pipeline.bench import Contestant, bench  # noqa: E402
 from zoo_cli.recipe.loading import LoadedRecipe, load_recipe  # noqa: E402
@@ -53,6 +56,7 @@ from zoo_cli.tasks.sequence_classification.task import SequenceClassificationTas
 
 WHOLE, NARROW, SMALL = "finetune", "narrow", "small"
 NANO = {"hidden_size": 312, "num_hidden_layers": 4, "num_attention_heads": 12, "intermediate_size": 1248}
+NANO |= {"max_position_embeddings": 2048, "type_vocab_size": 4, "use_task_id": False}
 MEDIUM = {"hidden_size": 768, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 3072}
 MORE = {"max_position_embeddings": 512, "type_vocab_size": 4, "use_task_id": False}
 PRUNED = {
@@ -107,10 +111,10 @@ VARIANTS = [
 ]
 
 
-def recipe(task: str, tiny: bool, vocab: str, *overrides: str) -> LoadedRecipe:
+def recipe(task: str, arguments: argparse.Namespace, *overrides: str) -> LoadedRecipe:
     """The recipe of a task, on public data or on the samples."""
     name = {"titles": "ernie-3.0/tnews", "tags": "ernie-3.0/msra_ner", "uie": "uie/msra"}[task]
-    if tiny:
+    if arguments.tiny:
         return load_recipe(
             name, ["data.limit=40", "train.max_steps=20", "prune.vocabulary=null", *overrides], tiny=True
         )
@@ -119,24 +123,53 @@ def recipe(task: str, tiny: bool, vocab: str, *overrides: str) -> LoadedRecipe:
         task, ("msra", ("train.txt.gz", "dev.txt"))
     )
     train, dev = (root / folder / file for file in files)
+    between = "\n" if task == "titles" else "\n\n"
+    if arguments.limit:
+        train = _first(train, arguments.limit, between, arguments.output / task / f"train-{arguments.limit}.txt")
+    if arguments.dev:
+        dev = _first(dev, arguments.dev, between, arguments.output / task / f"dev-{arguments.dev}.txt")
     own = {
         "titles": ["data.format=tsv", "data.options.columns={text: 0, label: 1}", "train.epochs=2"],
         "tags": ["train.epochs=5"],
         "uie": ["task.max_length=128", "train.epochs=2", "train.batch_size=32", "data.dev_fraction=0.0"],
     }[task]
+    model = ["model.family=ernie", "model.init=scratch"]
+    model += [f"model.vocab={arguments.vocab}", f"model.config={json.dumps(NANO)}"]
+    if arguments.encoder:
+        model = [f"model.init={find_model_folder(arguments.encoder)}"]
     values = [
-        "model.init=scratch",
-        f"model.vocab={vocab}",
-        f"model.config={json.dumps({**NANO, **MORE})}",
+        *model,
         f"data.train={train}",
         f"data.dev={dev}",
         "train.learning_rate=3e-4",
         "train.warmup_ratio=0.1",
         "prune.stage.train.learning_rate=1e-4",
         "quantize.qat.train.learning_rate=3e-5",
-        "quantize.qat.train.epochs=1",
+        *_lengths(arguments.steps),
     ]
     return load_recipe(name, [*values, *own, *overrides])
+
+
+def _lengths(steps: int | None) -> list[str]:
+    """How long to train: `steps`, half of them after pruning, a fifth with rounding; or the recipe's epochs."""
+    if steps is None:
+        return ["quantize.qat.train.epochs=1"]
+    found = []
+    for section, share in (("train", 1), ("prune.stage.train", 2), ("quantize.qat.train", 5)):
+        own = max(1, steps // share)
+        found += [f"{section}.max_steps={own}", f"{section}.eval_steps={max(1, own // 2)}"]
+        found += [f"{section}.save_steps={max(1, own // 2)}"]
+    return found
+
+
+def _first(source: Path, count: int, between: str, target: Path) -> Path:
+    """A file with the first `count` sentences of another one; `between` is what parts them."""
+    if not target.is_file():
+        with (gzip.open if source.suffix == ".gz" else open)(source, "rt", encoding="utf-8") as file:
+            sentences = file.read().split(between)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_text(target, between.join(sentences[:count]) + between)
+    return target
 
 
 def done(folder: Path) -> bool:
@@ -147,7 +180,7 @@ def scores_of(task: str, folder: Path, arguments: argparse.Namespace) -> dict[st
     """Score and size of every variant of a task's model: place of the variant -> ``score``, ``bytes``, ``interval``."""
 
     def load(*overrides: str) -> LoadedRecipe:
-        return recipe(task, arguments.tiny, arguments.vocab, *overrides)
+        return recipe(task, arguments, *overrides)
 
     plain = load()
     if not done(folder / WHOLE):
@@ -208,6 +241,8 @@ def latencies(folder: Path, arguments: argparse.Namespace) -> dict[str, list[dic
     narrow = {"head_dim": head, "num_attention_heads": heads, "intermediate_size": neurons}
     whole = vocabulary if arguments.tiny else 21_128
     shapes = {WHOLE: (shape, whole), NARROW: ({**shape, **narrow}, whole), SMALL: ({**shape, **narrow}, vocabulary)}
+    if (folder / "bench.json").is_file():
+        return _shapes_of(read_json(folder / "bench.json"))
     for name, (config, size) in shapes.items():
         if not done(folder / name):
             _random_bundle(folder / name, {**config, "vocab_size": size})
@@ -221,6 +256,10 @@ def latencies(folder: Path, arguments: argparse.Namespace) -> dict[str, list[dic
     batches, lengths = ((1, 2), (8,)) if arguments.tiny else ((1, 32), (32, 128))
     report = bench(runners, batches, lengths, arguments.rounds)
     write_json(folder / "bench.json", report)
+    return _shapes_of(report)
+
+
+def _shapes_of(report: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     return {str(number): result["shapes"] for number, result in enumerate(report["results"])}
 
 
@@ -230,6 +269,7 @@ def _random_bundle(folder: Path, config: dict[str, Any]) -> None:
     options = SequenceClassificationOptions(labels=["a", "b"], max_length=128)
     task = SequenceClassificationTask(options, tokenizer, ("input_ids", "token_type_ids", "attention_mask"))
     model = models.build("ErnieForSequenceClassification", {**config, "num_labels": 2})
+    shutil.rmtree(folder, ignore_errors=True)
     (folder / "model").mkdir(parents=True)
     Assembly(model, tokenizer, task).save(folder / "model")
     write_manifest(folder / "model")
@@ -238,12 +278,7 @@ def _random_bundle(folder: Path, config: dict[str, Any]) -> None:
 
 
 def _quantized(variant: Variant, source: Path, place: Path) -> Path:
-    """A copy of a bundle with its integer graph; training with rounding makes the graph that calibration makes."""
-    if (place / "MANIFEST.json").is_file():
-        return place
-    shutil.rmtree(place, ignore_errors=True)
-    task = open_bundle(source).task
-    inputs = [random_batch(task, len(task.tokenizer), 2, length, seed=length) for length in (8, 16, 32, 64, 128)]
+    """A bundle with the variant's integer graph; training with rounding makes the graph that calibration makes."""
     static = variant.method != "dynamic"
     options = QuantizeSection(
         backend=variant.backend,  # type: ignore[arg-type]
@@ -251,26 +286,23 @@ def _quantized(variant: Variant, source: Path, place: Path) -> Path:
         calibration=["nncf" if variant.backend == "openvino" else "min_max"] if static else None,
         embeddings=variant.tables,
     )
-    route = route_class(options)(source, options, inputs)
-    shutil.copytree(source, place, ignore=shutil.ignore_patterns("fp32", "paddle", "MANIFEST.json"))
-    route.build(route.candidates()[0], (), place)
-    write_manifest(place)
-    return place
+    return integer_bundle(source, place, options)
 
 
 def page(scores: dict[str, dict[str, Any]], times: dict[str, list[dict[str, Any]]]) -> str:
-    """The table as Markdown; factors are against ONNX Runtime in float."""
+    """The table as Markdown; factors are against ONNX Runtime in float, of time and of processor time, which says
+    more on a machine that does other work, too."""
     base = next(number for number, each in enumerate(VARIANTS) if (each.backend, each.method) == ("onnx", None))
     shapes = [f"{shape['batch']} x {shape['length']}" for shape in times[str(base)]]
     columns = ["variant", "back end", *(f"{task}, score" for task in scores), *(f"{task}, MB" for task in scores)]
-    columns += [part for shape in shapes for part in (f"ms, {shape}", "factor")]
+    columns += [part for shape in shapes for part in (f"ms, {shape}", "factor", "of processor")]
     rows = []
     for number, variant in enumerate(VARIANTS):
         own = [each[str(number)] for each in scores.values()]
         row = [variant.name, variant.backend, *(f"{each['score']:.4f}" for each in own)]
         row += [f"{each['bytes'] / 1e6:.2f}" for each in own]
         for shape, reference in zip(times[str(number)], times[str(base)], strict=True):
-            row += [f"{shape['p50']:.2f}", f"{reference['p50'] / shape['p50']:.2f}"]
+            row += [f"{shape['p50']:.2f}", *(f"{reference[key] / shape[key]:.2f}" for key in ("p50", "cpu"))]
         rows.append(row)
     lines = ["# Compression", "", *table(columns, rows)]
     for task, found in scores.items():
@@ -284,9 +316,14 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder for models, table and figures")
     parser.add_argument("--tasks", default="titles,tags,uie")
     parser.add_argument("--vocab", default="sample:vocab/wordpiece", help="vocab.txt or tokenizer folder")
-    parser.add_argument("--kept", type=int, default=4000, help="tokens that vocabulary pruning keeps")
+    parser.add_argument("--encoder", type=Path, help="model or run folder of a pretrained encoder to start from")
+    parser.add_argument("--steps", type=int, help="of fine-tuning, instead of whole epochs; others take a share of it")
+    parser.add_argument("--limit", type=int, help="use so many sentences of the training set only")
+    parser.add_argument("--dev", type=int, help="score on so many sentences of the development set only")
+    parser.add_argument("--kept", type=int, default=2500, help="tokens that vocabulary pruning keeps")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--no-latency", action="store_true", help="scores only, without the page")
     parser.add_argument("--tiny", action="store_true", help="samples and a small shape: shows that it works")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -294,6 +331,8 @@ def main() -> None:
         arguments.kept, arguments.rounds = 400, 1
     tasks = ["titles"] if arguments.tiny else arguments.tasks.split(",")
     scores = {task: scores_of(task, arguments.output / task, arguments) for task in tasks}
+    if arguments.no_latency:
+        return
     times = latencies(arguments.output / "latency", arguments)
     write_json(arguments.output / "compression.json", {"scores": scores, "latency": times})
     text = page(scores, times)

@@ -1,14 +1,16 @@
 """What a student wins by a teacher, and what a narrower model costs, on models trained here from scratch.
 
     ZOO_DATA=FOLDER python benchmarks/distillation.py --output FOLDER [--tasks titles,tags] [--steps 2000] [--seeds 3]
+        [--encoder FOLDER]
 
 `ZOO_DATA` has `thucnews_titles/{train,dev}.txt` and `cluener/{train,dev}.json`; the vocabulary is its
-`vocab/bert-base-chinese_vocab.txt` unless `--vocab` names another. For each task a teacher (4 layers of width 256) is
-trained, unless `--teacher` names one, and students of 2 layers of width 128. All strategies are tried with the first
-seed; the three best and the student without a teacher are then trained with the others, too. All students take the same
-number of steps. The teacher is also pruned to 3/4 and 1/2 of its width and run by ONNX Runtime, one text at a time, on
-one thread. Runs that are finished are not repeated, so a broken call can be repeated; `distillation.md` and
-`distillation.json` have the tables.
+`vocab/bert-base-chinese_vocab.txt` unless `--vocab` names another. For each task a teacher (4 layers of width 256, or
+the pretrained encoder that `--encoder` names) is trained, unless `--teacher` names one, and students of 2 layers of
+width 128. The strategies that `--strategies` names, by default all, are tried with the first seed; the three best and
+the student without a teacher are then trained with the others, too. All students take the same number of steps. The
+teacher is also pruned to 3/4 and 1/2 of its width and run by ONNX Runtime, one text at a time, on one thread. Runs that
+are finished are not repeated, so a broken call can be repeated; `distillation.md` and `distillation.json` have the
+tables.
 """
 
 from __future__ import annotations
@@ -29,9 +31,10 @@ import paddle  # noqa: E402
 from zoo_cli.base.files import read_json, write_json, write_text  # noqa: E402
 from zoo_cli.compress.prune import prune  # noqa: E402
 from zoo_cli.compress.scoring import speed_up  # noqa: E402
+from zoo_cli.data.parts import read_parts  # noqa: E402
 from zoo_cli.distill.job import distill  # noqa: E402
 from zoo_cli.engine.finetune import finetune  # noqa: E402
-from zoo_cli.engine.setup import find_model_folder, read_parts  # noqa: E402
+from zoo_cli.engine.setup import find_model_folder  # noqa: E402
 from zoo_cli.export.job import export_recipe  # noqa: E402
 from zoo_cli.export.receipt import table  # noqa: E402
 from zoo_cli.recipe.loading import LoadedRecipe, load_recipe  # noqa: E402
@@ -51,6 +54,7 @@ TASKS: dict[str, dict[str, Any]] = {
         "data": {"format": "cluener"},
     },
 }
+FAMILY = "ernie"
 TEACHER = {"num_hidden_layers": 4, "hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 1024}
 STUDENT = {"num_hidden_layers": 2, "hidden_size": 128, "num_attention_heads": 4, "intermediate_size": 512}
 ALONE = "no teacher"
@@ -77,10 +81,13 @@ def recipe(task: str, arguments: argparse.Namespace, seed: int, **sections: Any)
     train, dev = (str(root / file) for file in entry["files"])
     vocab = arguments.vocab or str(root / "vocab" / "bert-base-chinese_vocab.txt")
     steps = arguments.steps
+    model: dict[str, Any] = {"family": FAMILY, "init": "scratch", "vocab": vocab, "config": TEACHER}
+    if arguments.encoder:
+        model = {"init": str(find_model_folder(arguments.encoder))}
     values = {
         "version": 1,
         "description": f"{task} of benchmarks/distillation.py",
-        "model": {"family": "bert", "init": "scratch", "vocab": vocab, "config": TEACHER},
+        "model": model,
         "task": entry["task"],
         "data": {**entry["data"], "train": train, "dev": dev, "limit": arguments.limit},
         "train": {
@@ -125,7 +132,7 @@ def student_score(task: str, arguments: argparse.Namespace, teacher: Path, name:
         for stage in stages.values():
             steps = max(1, arguments.steps // len(stages))
             stage["train"] = {"max_steps": steps, "eval_steps": max(1, steps // 5), "save_steps": max(1, steps // 5)}
-        student = {"family": "bert", "init": "scratch", "config": STUDENT}
+        student = {"family": FAMILY, "init": "scratch", "config": STUDENT}
         distill(
             recipe(task, arguments, seed, distill={"student": student, "stages": stages}), folder, teacher, resume=True
         )
@@ -138,7 +145,7 @@ def students(task: str, arguments: argparse.Namespace, teacher: Path) -> dict[st
     """Scores of the students over the seeds, and of the teacher."""
     scores: dict[str, list[float]] = {}
     rows: dict[str, Any] = {}
-    for name in STRATEGIES:
+    for name in (ALONE, *arguments.strategies.split(",")):
         rows = student_score(task, arguments, teacher, name, 1)
         scores[name] = [rows["student"]["score"]]
     best = sorted((name for name in scores if name != ALONE), key=lambda name: -scores[name][0])[:BEST]
@@ -230,6 +237,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder of the runs and of the tables")
     parser.add_argument("--tasks", default="titles,tags", help="titles, tags or both")
     parser.add_argument("--teacher", type=Path, help="model or run folder of a teacher, for one task")
+    parser.add_argument("--encoder", type=Path, help="model or run folder of a pretrained ERNIE that the teacher is")
+    parser.add_argument("--strategies", default=",".join(list(STRATEGIES)[1:]), help="that are tried")
     parser.add_argument("--vocab", help="WordPiece vocabulary")
     parser.add_argument("--steps", type=int, default=2000, help="of the teacher and of each student")
     parser.add_argument("--seeds", type=int, default=3)
@@ -240,6 +249,8 @@ def main() -> None:
     names = arguments.tasks.split(",")
     if not set(names) <= set(TASKS):
         parser.error(f"tasks are {', '.join(TASKS)}")
+    if not set(arguments.strategies.split(",")) <= set(STRATEGIES):
+        parser.error(f"strategies are {', '.join(STRATEGIES)}")
     if arguments.teacher and len(names) > 1:
         parser.error("--teacher is for one task")
     paddle.set_device("cpu")

@@ -33,9 +33,9 @@ import numpy as np  # noqa: E402
 
 from zoo_cli.base.files import read_json, write_text  # noqa: E402
 from zoo_cli.cli.app import app  # noqa: E402
+from zoo_cli.data.parts import read_parts  # noqa: E402
 from zoo_cli.engine.answering import load_pipeline  # noqa: E402
 from zoo_cli.engine.finetune import finetune  # noqa: E402
-from zoo_cli.engine.setup import read_parts  # noqa: E402
 from zoo_cli.recipe.loading import LoadedRecipe, load_recipe  # noqa: E402
 from zoo_cli.tasks.features import IGNORE_INDEX  # noqa: E402
 from zoo_cli.tasks.text_scores import TextScores  # noqa: E402
@@ -90,7 +90,7 @@ RUNS: dict[str, dict[str, Any]] = {
             "decoding.max_new_tokens": 40,
         },
         "data": {"dev_fraction": 0.1},
-        "steps": 500,
+        "steps": 2000,
         "learning_rate": 1e-3,
         "evaluations": 2,
     },

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from zoo_cli.base.files import write_manifest
-from zoo_cli.engine.setup import from_recipe, read_parts
+from zoo_cli.data.parts import read_parts
+from zoo_cli.engine.setup import from_recipe
 from zoo_cli.export.bundle import export
 from zoo_cli.recipe.loading import LoadedRecipe, load_recipe
 from zoo_cli.recipe.schema import ExportSection

@@ -15,7 +15,7 @@ from zoo_cli.base.errors import DataError
 from zoo_cli.compress import calibration
 from zoo_cli.compress.calibration import Histogram, find_range
 from zoo_cli.compress.onnx_int8 import weight_products
-from zoo_cli.engine.setup import read_parts
+from zoo_cli.data.parts import read_parts
 from zoo_cli.runtime.loading import open_bundle
 
 METHODS = ["min_max", "percentile", "entropy", "mse"]

@@ -45,7 +45,7 @@ def test_the_graph_foretells_what_the_model_foretells(bundles: dict[str, Path]) 
     name = "gpt/poetry"
     expected = evaluate_folder(bundles[name], recipe(name), "dev")
     opened = open_bundle(bundles[name], "onnx", threads=1)
-    from zoo_cli.engine.setup import read_parts
+    from zoo_cli.data.parts import read_parts
 
     examples = read_parts(recipe(name).recipe.data, 0, ("dev",))["dev"]
     found = DevelopmentSet(workload(opened), examples).scores(opened.backend)

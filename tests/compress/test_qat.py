@@ -16,7 +16,8 @@ from zoo_cli.compress import qat
 from zoo_cli.compress.fake_quant import QuantizedModel
 from zoo_cli.compress.quantize import quantize_recipe
 from zoo_cli.compress.scoring import relative_error
-from zoo_cli.engine.setup import load_folder, read_parts
+from zoo_cli.data.parts import read_parts
+from zoo_cli.engine.setup import load_folder
 from zoo_cli.recipe.loading import LoadedRecipe, load_recipe
 from zoo_cli.runtime.backends import BACKENDS
 from zoo_cli.runtime.verification import verify

@@ -60,6 +60,19 @@ def test_tables_may_stay_in_float(float_bundle: Path, tmp_path: Path) -> None:
     assert receipt["bytes_after"] > 0.5 * receipt["bytes_before"]
 
 
+def test_ranges_of_fewer_examples_are_tried_too(float_bundle: Path, tmp_path: Path) -> None:
+    own = ["quantize.method=static", "quantize.calibration=[min_max, entropy]", "gates.metric_drop=1.0"]
+    loaded = artifacts.tiny_recipe("uie", *own, "quantize.calibration_examples=[2, 8]", "data.limit=8")
+    receipt = quantize_recipe(loaded, float_bundle, tmp_path)
+    names = [each["calibration"] for each in receipt["candidates"]]
+    assert names == ["min_max", "min_max-2", "entropy", "entropy-2"]
+    assert receipt["calibration"]["examples"] == 8
+    assert receipt["calibration"]["fewer"].keys() == {"2"}
+    assert receipt["calibration"]["fewer"]["2"] != receipt["calibration"]["sha256"]
+    section = artifacts.tiny_recipe("uie", "quantize.calibration_examples=8").recipe.quantize
+    assert section is not None and section.calibration_examples == [8]
+
+
 def test_a_gate_that_breaks_rejects(float_bundle: Path, tmp_path: Path) -> None:
     loaded = artifacts.tiny_recipe("uie", "quantize.method=dynamic", "gates.metric_drop=1.0", "gates.size_ratio=0.01")
     with pytest.raises(GateError) as caught:

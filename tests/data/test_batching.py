@@ -95,6 +95,20 @@ def test_planned_batches_hold_each_index_once_and_keep_the_limits(lengths, limit
     assert widths == sorted(widths, reverse=True)
 
 
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=7), st.integers(1, 200))
+def test_no_other_cut_of_the_sorted_lengths_costs_less(lengths, batch_tokens):
+    def cost(batches):
+        return sum(max(batch) * len(batch) + 32 for batch in batches)
+
+    def cuts(rows):
+        for stop in range(1, len(rows) + 1):
+            if stop == 1 or rows[0] * stop <= batch_tokens:
+                yield from ([rows[:stop], *rest] for rest in (cuts(rows[stop:]) if rows[stop:] else [[]]))
+
+    planned = [[lengths[index] for index in batch] for batch in plan_batches(lengths, batch_tokens=batch_tokens)]
+    assert cost(planned) == min(map(cost, cuts(sorted(lengths, reverse=True))))
+
+
 @settings(max_examples=60)
 @given(LENGTHS, LIMITS, st.booleans(), st.integers(1, 8), st.integers(0, 3))
 def test_an_epoch_holds_each_index_once_and_keeps_the_limits(lengths, limits, shuffle, bucket, epoch):

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from tests import artifacts
+from zoo_cli.data.parts import read_parts
 from zoo_cli.distill import teachers
 from zoo_cli.distill.features import Key, input_names
 from zoo_cli.distill.job import distill
 from zoo_cli.distill.teachers import StoredAnswers, Teacher, store_answers
 from zoo_cli.engine.finetune import EncodedExamples
-from zoo_cli.engine.setup import load_folder, read_parts
+from zoo_cli.engine.setup import load_folder
 from zoo_cli.models.checkpoint import load_config
 from zoo_cli.recipe.loading import load_recipe
 

@@ -24,13 +24,14 @@ from zoo_cli.base.progress import progress as progress_line
 from zoo_cli.compress.gates import breaches as breaches_of
 from zoo_cli.compress.pruning import Importance, choose, cut, importance
 from zoo_cli.compress.vocabulary import cut_tables, frequent_tokens, subset
+from zoo_cli.data.parts import read_parts
 from zoo_cli.distill import report
 from zoo_cli.distill.course import SECTIONS
 from zoo_cli.distill.lesson import Lesson, prepare
 from zoo_cli.distill.strategies import expand
 from zoo_cli.engine.batches import Arrays
 from zoo_cli.engine.run import BEST, RESULT, Run, open_run
-from zoo_cli.engine.setup import Assembly, load_folder, read_parts
+from zoo_cli.engine.setup import Assembly, load_folder
 from zoo_cli.recipe.loading import LoadedRecipe
 from zoo_cli.recipe.render import to_yaml
 from zoo_cli.recipe.schema import DistillMatch, PruneSection, Recipe, TrainSection

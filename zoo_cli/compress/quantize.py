@@ -27,8 +27,9 @@ from zoo_cli.compress.routes import route_class
 from zoo_cli.compress.scoring import DevelopmentSet, interval, speed_up
 from zoo_cli.compress.search import Search
 from zoo_cli.compress.workloads import workload
+from zoo_cli.data.parts import read_parts
 from zoo_cli.engine.folders import NEW
-from zoo_cli.engine.setup import load_folder, read_parts
+from zoo_cli.engine.setup import load_folder
 from zoo_cli.export.bundle import carry, export, refuse_existing, settle
 from zoo_cli.export.card import write_card
 from zoo_cli.export.receipt import provenance
@@ -83,10 +84,17 @@ def quantize_recipe(
             learned = qat.ranges_of_graph(best_folder, trained.folder / "onnx" / "fp32" / "model.onnx")
         work = workload(trained)
         examples = parts.get("train") or parts["dev"]
-        sample = work.sample(trained.backend, examples, options.calibration_examples, recipe.train.seed)
+        counts = sorted(set(options.calibration_examples), reverse=True)
+        sample, *smaller = (
+            work.sample(trained.backend, examples, count, recipe.train.seed)
+            for count in (counts if options.method == "static" else counts[:1])
+        )
+        fewer = dict(zip(counts[1:], smaller, strict=False))
         develop, metric = DevelopmentSet(work, parts["dev"]), _metric(loaded)
         search = Search(
-            route_class(options)(trained.folder, options, sample.inputs, learned),
+            route_class(options)(
+                trained.folder, options, sample.inputs, learned, {count: each.inputs for count, each in fewer.items()}
+            ),
             develop,
             sample.inputs,
             trained.backend,
@@ -108,7 +116,7 @@ def quantize_recipe(
             "failures": failures,
             **provenance(loaded, source),
         }
-        receipt = make_receipt(options, source, before, search, best, sample, measured)
+        receipt = make_receipt(options, source, before, search, best, sample, fewer, measured)
         requests = _requests(loaded, work.task, parts["dev"])
         with atomic_folder(folder / NEW) as partial:
             carry(trained.folder, partial, without={_FLOAT_WEIGHTS, qat.RANGES})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ def make_receipt(
     search: Search,
     best: Candidate,
     sample: Sample,
+    fewer: Mapping[int, Sample],
     measured: dict[str, Any],
 ) -> dict[str, Any]:
     """The receipt without what concerns the data.
@@ -34,6 +36,7 @@ def make_receipt(
         search: what was tried.
         best: what was chosen.
         sample: what ranges were found from.
+        fewer: samples of fewer texts that were tried, too, by their number.
         measured: further figures.
     """
     receipt = {
@@ -55,6 +58,7 @@ def make_receipt(
             "examples": len(sample.lengths),
             "lengths": [min(sample.lengths), max(sample.lengths)],
             "sha256": sample.sha256,
+            **({"fewer": {str(count): each.sha256 for count, each in fewer.items()}} if fewer else {}),
         },
         "bytes_before": search.float_size,
         "bytes_after": best.size,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -33,6 +33,7 @@ class OnnxRoute:
         options: the recipe's `quantize` section.
         inputs: batches to find ranges from; not needed for ranges that are found in each call.
         learned: ranges of activations that quantisation-aware training learnt; those of others are observed.
+        fewer: batches of fewer examples, by their number, whose ranges are tried as well.
 
     Attributes:
         products: names of the weights whose products can be integer ones.
@@ -44,12 +45,18 @@ class OnnxRoute:
     methods: ClassVar[tuple[str, ...]] = ("min_max", "percentile", "entropy", "mse", SMOOTH)
 
     def __init__(
-        self, bundle: Path, options: QuantizeSection, inputs: Sequence[Arrays], learned: Ranges | None = None
+        self,
+        bundle: Path,
+        options: QuantizeSection,
+        inputs: Sequence[Arrays],
+        learned: Ranges | None = None,
+        fewer: Mapping[int, Sequence[Arrays]] | None = None,
     ) -> None:
         self.options = options
         self.precision = f"int{options.bits}"
         self._inputs = inputs
         self._learned = learned
+        self._fewer = fewer or {}
         self._model = onnx.load(str(bundle / "onnx" / "fp32" / "model.onnx"))
         self.products, self.tables = self._units()
         if not options.embeddings:
@@ -62,10 +69,14 @@ class OnnxRoute:
 
     @cached_property
     def _histograms(self) -> dict[str, Histogram]:
-        return self._observe(self._model)
+        return self._observe(self._model, self._inputs)
 
-    def _observe(self, model: onnx.ModelProto) -> dict[str, Histogram]:
-        return observe(model, onnx_int8.weight_products(model).values(), self._inputs)
+    @cached_property
+    def _histograms_of_fewer(self) -> dict[int, dict[str, Histogram]]:
+        return {count: self._observe(self._model, inputs) for count, inputs in self._fewer.items()}
+
+    def _observe(self, model: onnx.ModelProto, inputs: Sequence[Arrays]) -> dict[str, Histogram]:
+        return observe(model, onnx_int8.weight_products(model).values(), inputs)
 
     def candidates(self) -> list[str]:
         """Calibrations to try; those that come to the same ranges as one before are left out.
@@ -85,11 +96,8 @@ class OnnxRoute:
                     logging.getLogger(__name__).info("few layer normalisations can take the factors of %s", name)
                     continue
             elif name in OnnxRoute.methods:
-                ranges = self._ends(self._histograms, name)
-                if ranges in self._ranges.values():
-                    logging.getLogger(__name__).info("%s finds the ranges of another calibration", name)
-                    continue
-                self._ranges[name] = ranges
+                found += self._find_ranges(name)
+                continue
             found.append(name)
         if not found:
             raise UsageError(
@@ -99,6 +107,20 @@ class OnnxRoute:
             )
         return found
 
+    def _find_ranges(self, method: str) -> list[str]:
+        """Find the ranges of a calibration with all examples and with fewer, and name those that are new."""
+        samples = {method: self._histograms}
+        samples |= {f"{method}-{count}": each for count, each in self._histograms_of_fewer.items()}
+        found = []
+        for name, histograms in samples.items():
+            ranges = self._ends(histograms, method)
+            if ranges in self._ranges.values():
+                logging.getLogger(__name__).info("%s finds the ranges of another calibration", name)
+                continue
+            self._ranges[name] = ranges
+            found.append(name)
+        return found
+
     def _smoothed(self) -> bool:
         """Make the graph with more even channels, unless few products would gain: of a model that normalises sums
         only those behind the last layer."""
@@ -106,7 +128,7 @@ class OnnxRoute:
         if 2 * sum(map(len, activations.values())) < len(onnx_int8.find_products(self._model)):
             return False
         self._smooth = smooth(self._model, find_widths(self._model, activations, self._inputs))
-        self._ranges[SMOOTH] = self._ends(self._observe(self._smooth), "min_max")
+        self._ranges[SMOOTH] = self._ends(self._observe(self._smooth, self._inputs), "min_max")
         return True
 
     def _ends(self, histograms: dict[str, Histogram], method: str) -> dict[str, tuple[float, float]]:

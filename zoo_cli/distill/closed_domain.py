@@ -18,6 +18,7 @@ from typing import Any
 import paddle
 
 from zoo_cli.base.errors import UsageError
+from zoo_cli.data.parts import read_parts
 from zoo_cli.distill import report
 from zoo_cli.distill.course import BASELINE, SECTIONS, STAGES, TABLE, Course, Training, collect_stages
 from zoo_cli.distill.labelling import label, labelled_examples, open_teacher, texts_to_label
@@ -28,7 +29,7 @@ from zoo_cli.engine.evaluation import Evaluation
 from zoo_cli.engine.finetune import EncodedExamples, training
 from zoo_cli.engine.predictor import Predictor
 from zoo_cli.engine.run import BEST, Run, flatten, open_run
-from zoo_cli.engine.setup import Assembly, from_recipe, load_folder, read_parts
+from zoo_cli.engine.setup import Assembly, from_recipe, load_folder
 from zoo_cli.recipe.loading import SCRATCH, LoadedRecipe, run_folder
 from zoo_cli.recipe.presets import FileProgress
 from zoo_cli.recipe.render import to_yaml

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from zoo_cli.base.errors import DataError
 from zoo_cli.data.augment.recipe import training_data
+from zoo_cli.data.parts import read_parts
 from zoo_cli.distill import report
 from zoo_cli.distill.closed_domain import distill_by_labelling
 from zoo_cli.distill.course import BASELINE, SECTIONS, STAGES, TABLE, collect_stages
@@ -18,7 +19,7 @@ from zoo_cli.distill.lesson import Lesson, prepare
 from zoo_cli.distill.pair import build_student
 from zoo_cli.distill.strategies import expand, section_of
 from zoo_cli.engine.run import BEST, Run, open_run
-from zoo_cli.engine.setup import Assembly, read_parts
+from zoo_cli.engine.setup import Assembly
 from zoo_cli.recipe.loading import LoadedRecipe
 from zoo_cli.recipe.presets import FileProgress
 from zoo_cli.recipe.render import to_yaml

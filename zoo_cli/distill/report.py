@@ -164,7 +164,8 @@ def markdown(
 def figures(metric: str, rows: Sequence[Row]) -> str:
     """The table as HTML, and the scores over the time for one text; a dashed line joins models that no other beats."""
     points = [(each.model, each.alone_ms, each.score) for each in rows if each.score is not None]
-    chart = scatter(metric, {"": points}, translate("milliseconds for one text"))
+    group = translate("Models") if metric != "loss" else ""  # of a loss less is better
+    chart = scatter(metric, {group: points}, translate("milliseconds for one text"))
     return section(translate("Models"), table(columns(metric), cells(rows)), chart)
 
 

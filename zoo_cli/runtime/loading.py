@@ -133,6 +133,6 @@ def load(
     """Load a bundle as a pipeline; see `open_bundle`.
 
     Args:
-        batch_tokens: padded tokens in one batch at most.
+        batch_tokens: padded tokens in one batch at most; a graphics card wants thousands.
     """
     return open_bundle(bundle, backend, precision, threads).pipeline(batch_tokens)

@@ -16,7 +16,9 @@ from zoo_cli.tasks.base import Feature, Outputs, Task, answer_all
 Forward = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
 """A back end: padded inputs [B, S] by name in, the task's outputs [B, ...] by name out."""
 
-DEFAULT_BATCH_TOKENS = 1024
+DEFAULT_BATCH_TOKENS = 384
+"""What layers hand on stays in the processor's cache: texts of 40 tokens were read 1.1 (integers) to 1.2 times (floats)
+as fast as with 1024, by a model of 4 x 312 on one core."""
 
 
 class Runner:
@@ -101,7 +103,7 @@ class Pipeline:
                 fault = error
             if not requests:
                 break
-            yield from answer_all((self.task.steps(request) for request in requests), self.run)
+            yield from answer_all(self.task.conversations(requests), self.run)
         if fault is not None:
             raise fault
 

@@ -129,7 +129,7 @@ class TritonPythonModel:
         ends: list[Any] = []
         for start in range(0, len(asked), task.most_at_once):
             window = asked[start : start + task.most_at_once]
-            ends += outcomes((task.steps(request) for request in window), self._pipeline.run)
+            ends += outcomes(task.conversations(window), self._pipeline.run)
         return ends
 
     def _response(self, request: Any, answers: list[Any]) -> Any:

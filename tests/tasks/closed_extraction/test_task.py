@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.tasks.toy import INPUTS, evaluate, predict, tokenizer
+from tests.tasks.toy import INPUTS, evaluate, predict, runner, tokenizer
 from zoo_cli.base.errors import DataError
 from zoo_cli.data.examples import AnnotatedText, Entity, Relation, TaggedTokens, TextExample
-from zoo_cli.tasks.base import Outputs, load_task
+from zoo_cli.tasks.base import Outputs, answer_all, load_task
 from zoo_cli.tasks.closed_extraction.decoding import MOST_PAIRS, condense
 from zoo_cli.tasks.closed_extraction.spec import ClosedExtractionOptions
 from zoo_cli.tasks.closed_extraction.task import ClosedExtractionTask
@@ -227,6 +227,20 @@ def test_a_torn_entity_is_not_reported() -> None:
 
     (answer,) = predict(task, [text], forward)
     assert [(each["start"], each["end"]) for each in answer["人物"]] == [(17, 25)]
+
+
+def test_many_requests_are_answered_as_each_of_them_alone() -> None:
+    def forward(ids: np.ndarray) -> Outputs:
+        generator = np.random.default_rng(ids)
+        sizes = (("entity_logits", 9), ("head_logits", 3), ("tail_logits", 3))
+        return {name: generator.normal(-1.0, 1.0, (kinds, len(ids), len(ids))) for name, kinds in sizes}
+
+    task = make(max_length=16)
+    texts: list[Any] = [TEXT, TEXT * 3, [TEXT, "天地"], "天地玄黄", "", [""], []]
+    requests = [task.request({"text": text}) for text in texts]
+    together = list(answer_all(task.conversations(requests), runner(task, forward, batch_size=3)))
+    assert together == [next(answer_all([task.steps(each)], runner(task, forward))) for each in requests]
+    assert all(together[:4]) and together[4:] == [{}, [{}], []]
 
 
 def test_special_tokens_are_part_of_nothing() -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.tasks.extraction.models import FILLER, INPUTS, VOCABS, RuleModel, ernie, make_task, predict, random_model
 from zoo_cli import tokenizers
 from zoo_cli.base.errors import DataError
-from zoo_cli.tasks.base import load_task
+from zoo_cli.tasks.base import answer_all, load_task
 from zoo_cli.tasks.extraction.preprocess import PairEncoder
 from zoo_cli.tasks.extraction.task import ExtractionTask
 
@@ -31,6 +31,16 @@ TEXTS = [
 def at(text: str, name: str, probability: float = 0.81) -> dict[str, Any]:
     start = text.index(name)
     return {"text": name, "start": start, "end": start + len(name), "probability": pytest.approx(probability)}
+
+
+@pytest.mark.parametrize("upstream_windows", [False, True])
+def test_many_requests_are_answered_as_each_of_them_alone(upstream_windows: bool) -> None:
+    task = make_task(upstream_windows=upstream_windows)
+    texts: list[Any] = [*TEXTS, TEXTS[:3], "", [""], []]
+    requests = [task.request({"text": text, "schema": [{"公司": "产品"}, "地点"]}) for text in texts]
+    together = list(answer_all(task.conversations(requests), random_model(3, power=1.0)))
+    assert together == [next(answer_all([task.steps(each)], random_model(3, power=1.0))) for each in requests]
+    assert any(together[: len(TEXTS)]) and together[-3:] == [{}, [{}], []]
 
 
 # -- encoding ---------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from zoo_cli.tasks.extraction.schema import parse_schema
 from zoo_cli.tasks.features import Window, model_inputs, tokens_of, windows
 from zoo_cli.tasks.spo.decoding import logit
 from zoo_cli.tasks.token_classification.tags import ChunkCounts
-from zoo_cli.tokenizers.base import Tokenizer
+from zoo_cli.tokenizers.base import Encoding, Tokenizer
 
 NONE = -1
 """Fills up labels."""
@@ -135,14 +135,17 @@ class ClosedExtractionTask(Task[AnnotatedText]):
         """The right result of a text; see `gold_answers`."""
         return gold_answers(example, self.layout.slots, self.options.separator)
 
-    def _windows(self, text: str) -> tuple[list[Window], np.ndarray]:
+    def _read(self, text: str) -> tuple[list[Window], np.ndarray]:
+        return self._windows(self.tokenizer.encode_batch([text])[0])
+
+    def _windows(self, encoding: Encoding) -> tuple[list[Window], np.ndarray]:
         """What the model reads, nothing of a text without tokens, and the offsets of all tokens, int64 [T, 2]."""
         options = self.options
-        encoding = self.tokenizer.encode_batch([text])[0]
-        offsets = encoding.offsets[tokens_of(encoding, 0)]
-        if not len(offsets):
-            return [], offsets
-        return windows(encoding, 0, options.max_length, options.stride or options.max_length // 2), offsets
+        own = tokens_of(encoding, 0)
+        if own.start == own.stop:
+            return [], encoding.offsets[own]
+        stretches = windows(encoding, 0, options.max_length, options.stride or options.max_length // 2)
+        return stretches, encoding.offsets[own]
 
     def request_of(self, example: AnnotatedText) -> dict[str, Any]:
         return {"text": example.text}
@@ -153,7 +156,7 @@ class ClosedExtractionTask(Task[AnnotatedText]):
         Raises:
             DataError: an annotation does not fit its text.
         """
-        stretches, offsets = self._windows(example.text)
+        stretches, offsets = self._read(example.text)
         targets = locate(self.gold(example), offsets, self.layout)
         count = len(self.output_names)
         features = []
@@ -176,7 +179,7 @@ class ClosedExtractionTask(Task[AnnotatedText]):
             text: the text.
             outputs: of its features.
         """
-        stretches, offsets = self._windows(text)
+        stretches, offsets = self._read(text)
         finds = gather(stretches, outputs, self.layout, logit(self.options.threshold))
         return answers_of(text, offsets, finds, self.layout.slots)
 
@@ -233,7 +236,14 @@ class ClosedExtractionTask(Task[AnnotatedText]):
 
     def steps(self, request: ClosedRequest) -> Steps:
         """Answer in one step; see `zoo_cli.tasks.extraction.task.ExtractionTask.steps` for the form of the answer."""
-        read = [self._windows(text) for text in request.texts]
+        return self.conversations([request])[0]
+
+    def conversations(self, requests: Sequence[ClosedRequest]) -> list[Steps]:
+        encodings = iter(self.tokenizer.encode_batch([text for request in requests for text in request.texts]))
+        return [self._answer(request, [next(encodings) for _ in request.texts]) for request in requests]
+
+    def _answer(self, request: ClosedRequest, encodings: Sequence[Encoding]) -> Steps:
+        read = [self._windows(encoding) for encoding in encodings]
         features = [model_inputs(window.encoding, self.inputs) for stretches, _ in read for window in stretches]
         outputs = iter((yield features) if features else [])
         results = []

@@ -95,13 +95,21 @@ class WindowReader(Reader):
     """Overlapping windows; classes come out of the prompt and all other answers out of the text, never empty.
 
     Args:
+        encodings: the request's texts, of `PairEncoder.texts`.
         overlap: tokens that neighbouring windows share.
     """
 
-    def __init__(self, encoder: PairEncoder, inputs: Sequence[str], request: ExtractionRequest, overlap: int) -> None:
+    def __init__(
+        self,
+        encoder: PairEncoder,
+        inputs: Sequence[str],
+        request: ExtractionRequest,
+        encodings: Sequence[Encoding],
+        overlap: int,
+    ) -> None:
         super().__init__(encoder, inputs, request)
         self.overlap = overlap
-        self._encodings = encoder.texts(request.texts)
+        self._encodings = encodings
 
     def read(self, questions: Sequence[Question]) -> Reading:
         keys = [(question.text, question.prompt(self.request.language)) for question in questions]

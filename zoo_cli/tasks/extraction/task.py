@@ -269,9 +269,17 @@ class ExtractionTask(Task[PromptExample]):
         user spelt them, only those that were found; entries in the order of the text; `end` after the last character;
         classes without `start` and `end`; `relations` only where there are.
         """
+        return self.conversations([request])[0]
+
+    def conversations(self, requests: Sequence[ExtractionRequest]) -> list[Steps]:
         if self.options.upstream_windows:
-            return self.answer(request, UpstreamReader(self.encoder, self.inputs, request))
-        return self.answer(request, WindowReader(self.encoder, self.inputs, request, self.options.overlap))
+            return [self.answer(each, UpstreamReader(self.encoder, self.inputs, each)) for each in requests]
+        texts = iter(self.encoder.texts([text for request in requests for text in request.texts]))
+        readers = [
+            WindowReader(self.encoder, self.inputs, request, [next(texts) for _ in request.texts], self.options.overlap)
+            for request in requests
+        ]
+        return [self.answer(request, reader) for request, reader in zip(requests, readers, strict=True)]
 
     def answer(self, request: ExtractionRequest, reader: Reader) -> Steps:
         """Walk through the schema with a reader; see `steps`."""
