@@ -77,7 +77,8 @@ coverage: install
 
 bench: install
 	$(BIN)/python benchmarks/all.py --output build/benchmarks \
-		$(if $(PADDLENLP),--paddlenlp $(PADDLENLP)) $(if $(TRANSFORMERS),--transformers $(TRANSFORMERS))
+		$(if $(PADDLENLP),--paddlenlp $(PADDLENLP)) $(if $(TRANSFORMERS),--transformers $(TRANSFORMERS)) \
+		$(if $(ZOO_DATA),--data $(ZOO_DATA))
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -50,6 +50,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0].split("-")[0] for name in names} == {"zoo_cli"}
     assert "zoo_cli/recipes/uie/msra.yaml" in names
+    ours = (path for path in (ROOT / "zoo_cli").rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    assert {path.relative_to(ROOT).as_posix() for path in ours} <= set(names)  # the server's page, the samples
     target = folder / "site"
     subprocess.run([*pip, "install", "--no-deps", "--no-index", "--target", str(target), str(wheel)], check=True)
     return target

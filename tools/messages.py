@@ -20,18 +20,26 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+import typer
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from zoo_cli.base import errors  # noqa: E402
 from zoo_cli.base.messages import catalogue  # noqa: E402
+from zoo_cli.cli import help  # noqa: E402
+from zoo_cli.cli.app import app  # noqa: E402
 
 EXIT_CODES = {
     name: kind.exit_code
     for name, kind in vars(errors).items()
     if inspect.isclass(kind) and issubclass(kind, errors.ZooError) and kind is not errors.ErrorGroup
 }
-TABLES = {"zoo_cli/data/report.py": "KINDS", "zoo_cli/data/corpus/reading.py": "FAULTS"}
+TABLES = {
+    "zoo_cli/cli/help.py": "_FAULTS",
+    "zoo_cli/data/corpus/reading.py": "FAULTS",
+    "zoo_cli/data/report.py": "KINDS",
+}
 """Tables of modules whose values are templates."""
 
 SPOKEN = {"say", "progress", "answer", "show_table", "Table"}
@@ -140,6 +148,8 @@ def search() -> Found:
             if isinstance(value, ast.Dict):
                 for text in (text for each in value.values for text in _strings(each)):
                     found.templates[text].append(name)
+    for text, command in help.texts(typer.main.get_command(app)):
+        found.templates[text].append(command)
     return found
 
 

@@ -262,8 +262,8 @@ def test_a_length_that_is_never_reached_is_an_error(server: FileServer, tmp_path
 def test_silence_breaks_the_connection_and_the_download_resumes(
     server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "SILENCE", 0.3)
-    server.stalls = [1.0]
+    monkeypatch.setattr(module, "SILENCE", 1.5)  # so long that a busy machine is not silent by itself
+    server.stalls = [4.0]
     download(server.url(PATH), tmp_path / "a")
     assert (tmp_path / "a").read_bytes() == CONTENT
     assert server.asked_ranges == [None, f"bytes={server.chunk}-"]
@@ -441,7 +441,7 @@ def test_resumes_after_kill_9(server: FileServer, tmp_path: Path) -> None:
 def test_two_processes_fetch_once(server: FileServer, tmp_path: Path) -> None:
     server.chunk, server.delay = 100_000, 0.1
     processes = [start(server.url(PATH), tmp_path / "a") for _ in range(2)]
-    assert [process.wait(60) for process in processes] == [0, 0]
+    assert [process.wait(300) for process in processes] == [0, 0]
     assert (tmp_path / "a").read_bytes() == CONTENT
     assert len(server.requests) == 1
 
@@ -449,6 +449,6 @@ def test_two_processes_fetch_once(server: FileServer, tmp_path: Path) -> None:
 def test_goes_through_the_proxy_of_the_environment(server: FileServer, tmp_path: Path) -> None:
     url = "http://files.invalid" + PATH
     proxy = {"HTTP_PROXY": server.base, "http_proxy": server.base, "NO_PROXY": "", "no_proxy": ""}
-    assert start(url, tmp_path / "a", **proxy).wait(60) == 0
+    assert start(url, tmp_path / "a", **proxy).wait(300) == 0
     assert (tmp_path / "a").read_bytes() == CONTENT
     assert [path for path, _ in server.requests] == [url]

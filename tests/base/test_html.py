@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -81,3 +82,10 @@ def test_frontier() -> None:
 
 def test_scores_that_differ_by_rounding_can_be_drawn() -> None:
     parsed(line_chart("x", {"a": [(1, 0.98), (2, 0.9800000000000002)]}))
+
+
+def test_names_of_points_that_lie_together_do_not_lie_on_each_other() -> None:
+    drawn = parsed(scatter("x", {"a": [(name, 5.0 + number / 100, 1.0) for number, name in enumerate("pqrs")]}, "y"))
+    heights = sorted(float(each.get("y") or 0) for each in drawn.iter("text") if each.text in list("pqrs"))
+    assert len(heights) == 4
+    assert all(above + 20 < below for above, below in pairwise(heights))

@@ -11,15 +11,15 @@ import pytest
 from zoo_cli.base.locks import exclusive
 
 HOLD = """
-import sys, time
+import sys
 from pathlib import Path
 from zoo_cli.base.locks import exclusive
 with exclusive(Path(sys.argv[1])):
     print("held", flush=True)
-    time.sleep(60)
+    sys.stdin.read()  # until it is killed
 """
 COUNT = """
-import sys, time
+import sys
 from pathlib import Path
 from zoo_cli.base.locks import exclusive
 counter = Path(sys.argv[2])
@@ -48,7 +48,8 @@ def test_freed_by_an_error(tmp_path: Path) -> None:
 
 def test_freed_by_kill_9(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
-    process = subprocess.Popen([sys.executable, "-c", HOLD, str(lock)], stdout=subprocess.PIPE)
+    command = [sys.executable, "-c", HOLD, str(lock)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stdout.readline() == b"held\n"
     with pytest.raises(BlockingIOError), exclusive(lock, wait=False):
@@ -63,5 +64,5 @@ def test_three_processes_lose_no_update(tmp_path: Path) -> None:
     (tmp_path / "counter").write_text("0")
     arguments = [sys.executable, "-c", COUNT, str(tmp_path / "lock"), str(tmp_path / "counter")]
     processes = [subprocess.Popen(arguments) for _ in range(3)]
-    assert [process.wait(60) for process in processes] == [0, 0, 0]
+    assert [process.wait(300) for process in processes] == [0, 0, 0]
     assert (tmp_path / "counter").read_text() == "300"

@@ -110,3 +110,16 @@ def test_network_through_a_mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert "folder" in module._network().value
     monkeypatch.setenv("ZOO_MIRROR", "ftp://example")
     assert module._network().level == "error"
+
+
+@pytest.mark.parametrize(
+    ("home", "path", "shown"),
+    [
+        ("/home/a", "/home/a/cache", "~/cache"),
+        ("/home/a", "/home/ab", "/home/ab"),
+        ("/", "/data/zoo", "/data/zoo"),  # users of containers
+    ],
+)
+def test_paths_do_not_show_the_user(monkeypatch: pytest.MonkeyPatch, home: str, path: str, shown: str) -> None:
+    monkeypatch.setenv("HOME", home)
+    assert module._short(path) == shown

@@ -38,6 +38,7 @@ def fail(what: str, *arguments: str, **variables: str) -> subprocess.CompletedPr
         ("RuntimeError('surprise')", 1, "[bug]"),
         ("DataError('no-text', 'the request has no text', at=Location('a.txt', 3))", 3, "a.txt:3"),
         ("OSError(28, 'No space left on device', 'a.txt')", 5, "a.txt"),
+        ("RuntimeError('while serializing: I/O error: (os error 28)')", 5, "error: No space left on device [system]"),
         ("MemoryError()", 7, "[out-of-memory]"),
         ("KeyboardInterrupt()", 130, ""),
     ],

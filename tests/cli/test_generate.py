@@ -136,7 +136,7 @@ class Terminal:
         self.process = subprocess.Popen(command, cwd=folder, env=environment, stdin=slave, stdout=slave, stderr=slave)
         os.close(slave)
 
-    def until(self, text: str, seconds: float = 120) -> str:
+    def until(self, text: str, seconds: float = 300) -> str:
         """What appears up to a text."""
         end = time.monotonic() + seconds
         data = b""
@@ -177,7 +177,7 @@ def test_chat_on_a_terminal(terminal: Terminal) -> None:
     assert "/nothing" in terminal.type("/nothing")
     assert "/reset" in terminal.type("/help")
     os.write(terminal.master, b"/quit\n")
-    assert terminal.process.wait(30) == 0
+    assert terminal.process.wait(300) == 0
 
 
 def test_chat_takes_lines_of_a_pipe_and_refuses_other_models(

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from zoo_cli.base.files import read_json
+from zoo_cli.base.files import read_json, write_text
 from zoo_cli.base.resources import locate
 from zoo_cli.recipe.loading import LoadedRecipe, load_recipe
 from zoo_cli.registry import FAMILIES, family
+from zoo_cli.runtime.backends import BACKENDS
 
+_PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino", "paddle": "paddle"}
 PLACES = ("北京", "上海")
 
 
@@ -246,7 +249,8 @@ def recipe(name: str, task: str, folder: Path, **train: Any) -> LoadedRecipe:
     folder.mkdir(parents=True, exist_ok=True)
     data = folder / "data.json"
     content = case.content
-    data.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    # Atomically, since another worker may be reading them.
+    write_text(data, content if isinstance(content, str) else json.dumps(content))
     # Weights large enough that answers differ, and a dropout small enough to learn the few examples by heart.
     changes = {"hidden_dropout_prob": 0.01, "attention_probs_dropout_prob": 0.0}
     config = {**family(name).tiny, "initializer_range": 0.1, **changes}
@@ -257,7 +261,7 @@ def recipe(name: str, task: str, folder: Path, **train: Any) -> LoadedRecipe:
         "task": {"name": task, "max_length": 64, **case.task},
         "data": {"train": str(data), "dev": str(data), "format": case.format},
         "train": {**steps, "log_steps": 1, **case.train, **train},
-        "export": {"golden_requests": 3},
+        "export": {"golden_requests": 3, "backends": [name for name in BACKENDS if find_spec(_PACKAGES[name])]},
     }
-    (folder / "recipe.yaml").write_text(json.dumps(values), encoding="utf-8")
+    write_text(folder / "recipe.yaml", json.dumps(values))
     return load_recipe(str(folder / "recipe.yaml"))

@@ -11,9 +11,9 @@ import pytest
 from tests.conformance.cases import CASES, RESUMED, TRAINED, recipe
 from tests.conformance.conftest import Make
 from zoo_cli.base.files import read_json, sha256_file
+from zoo_cli.data.parts import read_parts
 from zoo_cli.engine.answering import evaluate_folder, load_pipeline
 from zoo_cli.engine.finetune import finetune
-from zoo_cli.engine.setup import read_parts
 from zoo_cli.registry import FAMILIES, TASKS, family, resolve, task
 from zoo_cli.runtime.golden import same_answer
 from zoo_cli.tasks.generative import GenerativeTask

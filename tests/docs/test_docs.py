@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -127,6 +128,8 @@ def test_quick_start(tmp_path: Path) -> None:
     shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m zoo_cli "$@"\n')
     shim.chmod(0o755)
     script = "".join(body for kind, body in BLOCK.findall(text_of("docs/quickstart.md")) if kind == "bash")
+    with socket.create_server(("127.0.0.1", 0)) as free:  # the page's port may be taken
+        script = script.replace("8123", str(free.getsockname()[1]))
     environment = {
         **os.environ,
         "PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}",

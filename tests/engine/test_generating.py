@@ -17,11 +17,12 @@ import paddle  # noqa: E402
 
 from zoo_cli import models  # noqa: E402
 from zoo_cli.base.errors import UsageError  # noqa: E402
+from zoo_cli.data.parts import read_parts  # noqa: E402
 from zoo_cli.engine.answering import evaluate_folder, load_generator, load_pipeline  # noqa: E402
 from zoo_cli.engine.evaluation import Evaluation  # noqa: E402
 from zoo_cli.engine.finetune import finetune  # noqa: E402
 from zoo_cli.engine.objectives.supervised import Supervised  # noqa: E402
-from zoo_cli.engine.setup import from_recipe, load_folder, read_parts  # noqa: E402
+from zoo_cli.engine.setup import from_recipe, load_folder  # noqa: E402
 from zoo_cli.recipe.loading import LoadedRecipe, load_recipe  # noqa: E402
 from zoo_cli.runtime.generation import AnswerStream  # noqa: E402
 from zoo_cli.tasks.text_scores import TextScores  # noqa: E402

@@ -51,9 +51,8 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
 @pytest.mark.parametrize(
     "settings, count, passes",
     [
-        pytest.param(["tensor=2", "recompute=true"], 2, 1, id="2 processes share each layer, with recomputation"),
         pytest.param(["tensor=2", "data=2"], 4, 2, id="2 groups of 2"),
-        pytest.param(["tensor=4"], 4, 1, id="4 processes share each layer"),
+        pytest.param(["tensor=4", "recompute=true"], 4, 1, id="4 processes share each layer, with recomputation"),
     ],
 )
 def test_several_processes_equal_one(

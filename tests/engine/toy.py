@@ -131,7 +131,8 @@ def fit(
     return train(model, objective, data, options, run, partial(save, model), **others), model
 
 
-def accuracy(model: nn.Layer, pause: float = 0.0) -> dict[str, Any]:
+def accuracy(model: nn.Layer, pause: float = 0.0, sign: Path | None = None) -> dict[str, Any]:
+    """Share of right guesses; after a pause of so many seconds, whose beginning a file shows."""
     model.eval()
     right = total = 0
     with paddle.no_grad():
@@ -139,6 +140,8 @@ def accuracy(model: nn.Layer, pause: float = 0.0) -> dict[str, Any]:
             guess = model(paddle.to_tensor(row["input_ids"][None])).logits.argmax(-1).numpy()[0]
             right += int((guess == row["labels"]).sum())
             total += int((row["labels"] != -100).sum())
+    if pause and sign is not None:
+        sign.touch()
     for _ in range(int(pause * 100)):
         time.sleep(0.01)
     return {"accuracy": right / total}
@@ -149,7 +152,7 @@ def _kill() -> None:
 
 
 def main(arguments: list[str]) -> int:
-    flags = {"--kill-at-step": 0, "--kill-in-save": 0, "--pause": 0, "--pause-evaluation": 0}
+    flags = {"--kill-at-step": 0, "--kill-in-save": 0, "--pause": 0, "--pause-from": 0, "--pause-evaluation": 0}
     values: dict[str, Any] = {}
     rest = iter(arguments[1:])
     resume = False
@@ -168,7 +171,8 @@ def main(arguments: list[str]) -> int:
         def loss(self, model: nn.Layer, batch: Any, step: int) -> Any:
             if flags["--kill-at-step"] and step == flags["--kill-at-step"]:
                 _kill()
-            time.sleep(flags["--pause"] / 1000)
+            if step >= flags["--pause-from"]:
+                time.sleep(flags["--pause"] / 1000)
             return super().loss(model, batch, step)
 
     if flags["--kill-in-save"]:
@@ -193,7 +197,7 @@ def main(arguments: list[str]) -> int:
             model,
             resume,
             objective=Watched(),
-            evaluate=partial(accuracy, model, flags["--pause-evaluation"]),
+            evaluate=partial(accuracy, model, flags["--pause-evaluation"], Path(f"{arguments[0]}.evaluates")),
             metric="accuracy",
             world=world,
         )

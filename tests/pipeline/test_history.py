@@ -138,3 +138,10 @@ def test_a_named_run_is_removed_but_for_what_is_not_known(root: Path) -> None:
         from zoo_cli.pipeline.history import run_files
 
         run_files(root / "bert" / "mine")
+
+
+def test_a_whole_run_names_its_parts(root: Path) -> None:
+    whole = next(root.rglob("b"))
+    write_json(whole / "run.json", {})
+    with pytest.raises(ArtifactError, match="parts: finetune"):
+        describe(whole)

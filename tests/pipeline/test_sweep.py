@@ -109,7 +109,7 @@ def _finished(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 
 def _until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 300
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)

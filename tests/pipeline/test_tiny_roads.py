@@ -38,6 +38,8 @@ SAMPLE = {
     "unimo-text/csl_title": ["export.backends=[onnx]"],
     "utc/custom": ["export.backends=[onnx]"],
 }
+# Classifiers as that of ernie-3.0, whose graphs have the same inputs: measured and drawn there.
+UNTIL_VERIFIED = ("electra/rte", "ernie-m/xnli_transfer", "tinybert/sst2")
 
 
 def go(name: str, folder: Path, overrides: list[str]) -> tuple[dict[str, Any], float]:
@@ -59,17 +61,25 @@ def go(name: str, folder: Path, overrides: list[str]) -> tuple[dict[str, Any], f
 
 
 def check(result: dict[str, Any], folder: Path, pretrains: bool) -> None:
-    assert {step["state"] for step in result["steps"]} == {"done"}
+    check_steps(result, folder, pretrains, ["verify", "bench", "report"])
     page = (folder / result["report"]).read_text(encoding="utf-8")
     ET.fromstring(page[page.index("<body>") : page.index("</html>")])
     assert "http" not in page.replace("http-equiv", "") or "src=" not in page
+
+
+def check_steps(result: dict[str, Any], folder: Path, pretrains: bool, last: list[str]) -> None:
+    assert {step["state"] for step in result["steps"]} == {"done"}
     if not pretrains:
         assert {"README.md", "receipt.json"} <= set(verify_manifest(folder / result["bundle"])["files"])
-        assert [step["step"] for step in result["steps"]][-3:] == ["verify", "bench", "report"]
+        assert [step["step"] for step in result["steps"]][-len(last) :] == last
 
 
 @pytest.mark.parametrize("name", SAMPLE)
 def test_recipes_of_each_family(name: str, tmp_path: Path) -> None:
+    if name in UNTIL_VERIFIED:
+        result, _ = go(name, tmp_path, [*SHORT, *SAMPLE[name], "--until-step", "verify"])
+        check_steps(result, tmp_path, False, ["verify"])
+        return
     result, _ = go(name, tmp_path, [*SHORT, *SAMPLE[name]])
     check(result, tmp_path, False)
 

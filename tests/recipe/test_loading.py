@@ -190,6 +190,15 @@ def test_new_recipe_is_valid(tmp_path: Path) -> None:
         load_recipe(_write(tmp_path, new_recipe("ernie", task, "ernie-3.0-nano-zh", "data/train.txt", None)))
 
 
+@pytest.mark.parametrize("sample", [False, True])
+def test_tiny_runs_of_own_data_keep_their_development_rows(tmp_path: Path, sample: bool) -> None:
+    text = new_recipe("ernie", "extraction", "uie-base", "data/train.jsonl", "doccano")
+    text += "tiny:\n  data: {train: sample:doccano/train.jsonl}\n" if sample else ""
+    data = load_recipe(_write(tmp_path, text), tiny=True).recipe.data
+    assert data.train == ["sample:doccano/train.jsonl" if sample else "data/train.jsonl"]
+    assert data.dev_fraction == (0.0 if sample else 0.1)
+
+
 def test_json_schema_knows_tasks_and_sections() -> None:
     schema = json_schema()
     names = {branch["properties"]["name"]["const"] for branch in schema["properties"]["task"]["oneOf"]}

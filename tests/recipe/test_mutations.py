@@ -58,8 +58,9 @@ def _other_type(value: yaml.Node) -> str:
 def _different_keys() -> list[str]:
     """One recipe of all that have the same keys."""
     names: dict[frozenset[tuple[str, ...]], str] = {}
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # each worker reads all recipes
     for name, path in sorted(RECIPES.items()):
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=loader)
         assert root is not None
         names.setdefault(frozenset(keys for keys, _, _ in _nodes(root)), name)
     return list(names.values())

@@ -12,8 +12,9 @@ from zoo_cli.base.environment import prepare_paddle
 prepare_paddle("cpu")
 
 from zoo_cli.base.files import read_json  # noqa: E402
+from zoo_cli.data.parts import read_parts  # noqa: E402
 from zoo_cli.engine.finetune import finetune  # noqa: E402
-from zoo_cli.engine.setup import from_recipe, read_parts  # noqa: E402
+from zoo_cli.engine.setup import from_recipe  # noqa: E402
 from zoo_cli.recipe.loading import LoadedRecipe, load_recipe, recipe_names  # noqa: E402
 from zoo_cli.registry import resolve, task  # noqa: E402
 from zoo_cli.tasks.generative import GenerativeTask  # noqa: E402

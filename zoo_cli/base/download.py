@@ -34,7 +34,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from zoo_cli import __version__
-from zoo_cli.base.errors import ArtifactError, Location, UsageError
+from zoo_cli.base.errors import ArtifactError, Location, PlatformError, UsageError
 from zoo_cli.base.files import atomic_file, read_json, sha256_file, write_json
 from zoo_cli.base.locks import exclusive
 
@@ -53,8 +53,16 @@ _BY_HAND = "get {url} by other means and save it as {path}, or set ZOO_MIRROR to
 
 
 def cache_root() -> Path:
-    """The folder of the cache."""
-    return Path(os.environ.get("ZOO_HOME") or "~/.cache/zoo").expanduser().absolute()
+    """The folder of the cache.
+
+    Raises:
+        PlatformError: the user has no home folder, and `ZOO_HOME` is not set (`no-home`).
+    """
+    try:
+        return Path(os.environ.get("ZOO_HOME") or "~/.cache/zoo").expanduser().absolute()
+    except RuntimeError as error:
+        fix = "set ZOO_HOME to a folder for what is downloaded"
+        raise PlatformError("no-home", "this user has no home folder", fix=fix) from error
 
 
 def downloads_folder() -> Path:

@@ -13,7 +13,9 @@ from typing import Any
 
 Point = tuple[float, float]
 
-_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 640, 240, 76, 12, 12, 28
+_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 640, 240, 84, 12, 12, 28
+_LINE, _NAME = 24, 200
+"""Height and usual width of a name in a chart, as large as they are on a phone."""
 _MOST_POINTS = 400
 _COLOURS = "abcdefgh"
 
@@ -27,6 +29,7 @@ _STYLE = """
 * { box-sizing: border-box }
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--page); max-width: 760px;
   margin: 0 auto; padding: 16px }
+div { overflow-wrap: anywhere }
 h1 { font-size: 1.25rem; overflow-wrap: anywhere; margin: 8px 0 16px }
 h2 { font-size: 1.1rem; margin: 32px 0 8px; padding-top: 12px; border-top: 1px solid var(--line) }
 h3 { font-size: 1rem; margin: 20px 0 4px }
@@ -40,7 +43,7 @@ circle.a { fill: var(--a) } circle.b { fill: var(--b) } circle.c { fill: var(--c
 circle.e { fill: var(--e) } circle.f { fill: var(--f) } circle.g { fill: var(--g) } circle.h { fill: var(--h) }
 .key-a { color: var(--a) } .key-b { color: var(--b) } .key-c { color: var(--c) } .key-d { color: var(--d) }
 .key-e { color: var(--e) } .key-f { color: var(--f) } .key-g { color: var(--g) } .key-h { color: var(--h) }
-.soft { color: var(--soft) } .keys { overflow-wrap: anywhere } .keys span { margin-right: 12px }
+.soft { color: var(--soft) } .keys { overflow-wrap: anywhere } .keys span { margin-right: 12px; display: inline-block }
 .wide { overflow-x: auto; margin: 4px 0 } table { border-collapse: collapse; font-variant-numeric: tabular-nums }
 th, td { text-align: right; padding: 3px 14px 3px 0; border-bottom: 1px solid var(--line); white-space: nowrap }
 th { font-weight: 600; color: var(--soft) } th:first-child, td:first-child { text-align: left }
@@ -51,11 +54,12 @@ code { font-size: .85em; overflow-wrap: anywhere; white-space: normal }
 mark { background: none; color: inherit; border-bottom: 3px solid var(--c) }
 mark.missed { border-bottom: 3px dashed var(--e) } mark.wrong { border-bottom: 3px double var(--b) }
 mark sub { color: var(--soft); font-size: .7em; margin-left: 2px }
-@media (max-width: 520px) { svg text { font-size: 23px } body { padding: 12px } th, td { padding-right: 10px } }
+@media (max-width: 520px) { svg text { font-size: 21px } body { padding: 12px } th, td { padding-right: 10px } }
 @media print {
   :root { --ink: #000; --soft: #444; --line: #bbb; --page: #fff }
   body { max-width: none; font-size: 11pt } h2, h3 { break-after: avoid }
-  svg, .case, tr { break-inside: avoid } svg { max-width: 480px } .wide { overflow: visible }
+  svg, .case, tr { break-inside: avoid } td, mark { print-color-adjust: exact }
+  svg { max-width: 480px } .wide { overflow: visible }
 }
 """
 
@@ -253,6 +257,8 @@ def scatter(title: str, groups: Mapping[str, Sequence[tuple[str, float, float]]]
     every = [(x, y) for points in groups.values() for _, x, y in points]
     axes = _Axes.around([(0.0, every[0][1]), (1.05 * max(x for x, _ in every), every[0][1]), *every])
     marks, keys = axes.marks(), []
+    dots = [(axes.x(x), axes.y(y)) for x, y in every]
+    named: list[Point] = []
     for colour, (group, points) in zip(_COLOURS, groups.items(), strict=False):
         keys.append(f'<span class="key-{colour}">● {escape(group)}</span>' if group else "")
         best = frontier([(x, y) for _, x, y in points]) if group else []
@@ -261,11 +267,29 @@ def scatter(title: str, groups: Mapping[str, Sequence[tuple[str, float, float]]]
         for name, x, y in points:
             cx, cy = axes.x(x), axes.y(y)
             anchor, dx = ("end", -9) if cx > _WIDTH / 2 else ("start", 9)
+            ty = _free(cx, cy, [*named, *(dot for dot in dots if dot != (cx, cy))])
+            named.append((cx, ty))
             marks.append(f'<circle class="{colour}" cx="{cx:.1f}" cy="{cy:.1f}" r="6"/>')
+            if ty != cy:
+                marks.append(f'<line class="grid" x1="{cx:.1f}" y1="{cy:.1f}" x2="{cx + dx:.1f}" y2="{ty:.1f}"/>')
             marks.append(
-                f'<text x="{cx + dx:.1f}" y="{cy:.1f}" dy=".35em" text-anchor="{anchor}">{escape(name)}</text>'
+                f'<text x="{cx + dx:.1f}" y="{ty:.1f}" dy=".35em" text-anchor="{anchor}">{escape(name)}</text>'
             )
     return _figure(title, marks, keys, axis)
+
+
+def _free(x: float, y: float, taken: Sequence[Point]) -> float:
+    """The height nearest to a point's own at which its name lies on none of the `taken` places, if there is one."""
+    places = [y + sign * count * _LINE for count in range(_HEIGHT // _LINE) for sign in (1, -1)]
+    return next(
+        (
+            place
+            for place in places
+            if _TOP <= place <= _HEIGHT - _BOTTOM
+            and all(abs(place - other) >= _LINE or abs(x - left) > _NAME for left, other in taken)
+        ),
+        y,
+    )
 
 
 def frontier(points: Sequence[Point]) -> list[Point]:

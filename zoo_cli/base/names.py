@@ -15,6 +15,6 @@ def closest(name: str, known: Iterable[str], most: int = 1) -> str | None:
         most: how many to name.
 
     Returns:
-        Such as ``'bert' or 'ernie'``, or None where none comes near.
+        Such as ``'bert', 'ernie'``, or None where none comes near.
     """
-    return " or ".join(map(repr, difflib.get_close_matches(name, list(known), n=most))) or None
+    return ", ".join(map(repr, difflib.get_close_matches(name, list(known), n=most))) or None

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
-from typing import Annotated
+from io import TextIOWrapper
+from typing import Annotated, NoReturn
 
 import typer
 
 from zoo_cli import __version__
 from zoo_cli.base.console import show_error
-from zoo_cli.base.errors import Location, MemoryLimitError, PlatformError, ZooError
+from zoo_cli.base.errors import Location, MemoryLimitError, PlatformError, UsageError, ZooError
 from zoo_cli.cli import data, dev, recipes, runs, weights
 from zoo_cli.cli.bench import bench
 from zoo_cli.cli.chat import chat
@@ -21,6 +23,7 @@ from zoo_cli.cli.explain import explain
 from zoo_cli.cli.export import export
 from zoo_cli.cli.finetune import finetune
 from zoo_cli.cli.generate import generate
+from zoo_cli.cli.help import Group, wrong_call
 from zoo_cli.cli.init import init
 from zoo_cli.cli.package import package
 from zoo_cli.cli.plan import plan
@@ -37,6 +40,7 @@ from zoo_cli.cli.verify import verify
 
 app = typer.Typer(
     name="zoo",
+    cls=Group,
     help="Pretrain, fine-tune, compress, export and serve the models of the PaddleNLP zoo, each from one YAML recipe.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -97,15 +101,26 @@ def common(
 def main() -> None:
     """Run the command line; every error that a user can cause ends in a message and its exit code."""
     wants_json = "--json" in sys.argv
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # Chinese where the terminal has ASCII only
     try:
-        app(prog_name="zoo")
+        status = app(prog_name="zoo", standalone_mode=False)
+        sys.stdout.flush()
+        sys.exit(status)
     except KeyboardInterrupt:
         sys.exit(130)
+    except SystemExit as end:
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
+        _stop_writing()
     except BrokenPipeError:
-        # The reader of our output went away, as `head` does.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        _stop_writing()
     except Exception as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(error, file=sys.stderr)
+            sys.exit(2)
+        if isinstance(error, typer.Abort) and isinstance(error.__context__, KeyboardInterrupt):
+            sys.exit(130)
         if os.environ.get("ZOO_DEBUG"):
             raise
         failure = _failure(error)
@@ -113,14 +128,27 @@ def main() -> None:
         sys.exit(failure.exit_code)
 
 
+def _stop_writing() -> NoReturn:
+    """End well although the reader of our output went away, as `head` does."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(0)
+
+
 def _failure(error: Exception) -> ZooError:
     """What is told of an exception."""
     if isinstance(error, ZooError):
         return error
+    if hasattr(error, "format_message"):  # of Typer, or in its older versions of Click
+        return wrong_call(error)
+    if isinstance(error, typer.Abort):
+        fix = "give the values as options"
+        return UsageError("no-answer", "standard input ended before the question was answered", fix=fix)
     if isinstance(error, MemoryError):
         return MemoryLimitError("out-of-memory", "out of memory")
     if isinstance(error, OSError):
         place = Location.of(error.filename) if isinstance(error.filename, str) else None
         return PlatformError("system", "{reason}", at=place, reason=error.strerror or str(error))
+    if said := re.search(r"\(os error (\d+)\)", str(error)):  # of a library in Rust, e.g. safetensors on a full disk
+        return PlatformError("system", "{reason}", reason=os.strerror(int(said[1])))
     fix = "this is a fault of zoo; run again as `zoo --debug ...` and report what it prints"
     return ZooError("bug", "{kind}: {reason}", fix=fix, kind=type(error).__name__, reason=str(error))

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from zoo_cli.cli.help import Group
 from zoo_cli.cli.options import Force, Json, Resume
 
 if TYPE_CHECKING:
     from zoo_cli.data.corpus.reading import ReadingOptions
     from zoo_cli.tokenizers.pretrained import PretrainedTokenizer
 
-app = typer.Typer(help="Corpora for pretraining.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(cls=Group, help="Corpora for pretraining.", no_args_is_help=True, rich_markup_mode=None)
 
 Inputs = Annotated[
     list[Path], typer.Argument(metavar="INPUT...", help="Text files, JSON lines files and folders of them.")

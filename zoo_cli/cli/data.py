@@ -10,6 +10,7 @@ import typer
 from zoo_cli.cli import augment, corpus
 from zoo_cli.cli.completion import complete_datasets
 from zoo_cli.cli.formats import Format, FormatOptions, format_options
+from zoo_cli.cli.help import Group
 from zoo_cli.cli.options import Json, Offline, OptionalRecipe, Overrides, Tiny
 
 if TYPE_CHECKING:
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
     from zoo_cli.recipe.loading import LoadedRecipe
 
 app = typer.Typer(
-    help="Fetch labelled data, look at it, check, convert and split it.", no_args_is_help=True, rich_markup_mode=None
+    cls=Group,
+    help="Fetch labelled data, look at it, check, convert and split it.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 app.add_typer(corpus.app, name="corpus")
 app.command("augment")(augment.augment)
@@ -147,7 +151,8 @@ def check(
             show_table(table.columns, table.rows, title=table.title)
     if report.errors:
         count = sum(finding.count for finding in report.errors)
-        raise DataError("data-errors", "{count} errors in the data", fix="`--fix FOLDER` corrects offsets", count=count)
+        hint = "`--fix FOLDER` corrects offsets" if fix is None else "what is left has to be corrected by hand"
+        raise DataError("data-errors", "{count} errors in the data", fix=hint, count=count)
 
 
 @app.command()

@@ -8,8 +8,13 @@ from typing import Annotated
 
 import typer
 
+from zoo_cli.cli.help import Group
+
 app = typer.Typer(
-    help="For those who change zoo itself, in a checkout of its source.", no_args_is_help=True, rich_markup_mode=None
+    cls=Group,
+    help="For those who change zoo itself, in a checkout of its source.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 _INIT = '"""{title}."""\n'

@@ -127,10 +127,11 @@ def _installed(*names: str) -> str | None:
     return None
 
 
-def _short(path: Path) -> str:
-    """A path that does not show the user's name."""
-    home = Path.home()
-    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
+def _short(path: Path | str) -> str:
+    """A path, or a text that may be one, that does not show the user's name."""
+    home = os.path.expanduser("~")  # noqa: PTH111  where nobody knows it, `Path.home` raises; it is "/" in containers
+    name = str(path)
+    return f"~{name.removeprefix(home)}" if len(home) > 1 and f"{name}/".startswith(f"{home}/") else name
 
 
 def _versions() -> Check:
@@ -220,8 +221,7 @@ def _cache() -> Check:
 
 
 def _settings() -> Check:
-    home = str(Path.home())
-    values = {name: os.environ[name].replace(home, "~") for name in SETTINGS if os.environ.get(name)}
+    values = {name: _short(os.environ[name]) for name in SETTINGS if os.environ.get(name)}
     # An address may hold a password.
     shown = {name: "set" if "@" in value else value for name, value in values.items()}
     return Check("settings", "ok", ", ".join(f"{name}={value}" for name, value in shown.items()) or "none")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from zoo_cli.base.console import say
+
 if TYPE_CHECKING:
     from zoo_cli.data.guess import Guess
 
@@ -100,9 +102,26 @@ class Draft:
         dev = self._dev_file()
         if dev is not None:
             data["dev"] = dev
+        elif found and 1 < found.rows < 10:
+            data["dev_fraction"] = -(-100 // found.rows) / 100  # one row: a tenth would be none
         if init == "scratch":
             init = None
         return new_recipe(self.family or _family_for(name), name, init, self.train, form, values, data)
+
+    def tell(self) -> None:
+        """Say what was read off the training file, or that there is none yet."""
+        found = self._look()
+        if found is None:
+            say("note: {path} is not there yet, so nothing was read off it", path=self.folder / self.train)
+        else:
+            labels = ", ".join(found.labels) or "-"
+            say(
+                "{path}: {format}, {language}; labels: {labels}",
+                path=self.folder / self.train,
+                format=found.format,
+                language=found.language,
+                labels=labels,
+            )
 
     def _look(self) -> Guess | None:
         path = self.folder / self.train

@@ -82,3 +82,5 @@ def init(
             path.parent.mkdir(parents=True, exist_ok=True)
             write_text(path, text())
             say("{path}: written", path=path)
+    draft.tell()
+    say("next: `cd {folder}`, then `zoo recipes validate recipe.yaml`", folder=folder)

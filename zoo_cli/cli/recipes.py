@@ -15,9 +15,10 @@ from zoo_cli.cli.completion import (
     complete_recipes,
     complete_tasks,
 )
+from zoo_cli.cli.help import Group
 from zoo_cli.cli.options import Json, Overrides, Tiny
 
-app = typer.Typer(help="Look at, copy, make and check recipes.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(cls=Group, help="Look at, copy, make and check recipes.", no_args_is_help=True, rich_markup_mode=None)
 
 Name = Annotated[str, typer.Argument(help="Name of a shipped recipe, or a path.", autocompletion=complete_recipes)]
 
@@ -150,6 +151,7 @@ def new(
     if ask if ask is not None else sys.stdin.isatty() and not any((train, task, data_format, init, family)):
         draft.ask()
     write_text(target, draft.text())
+    draft.tell()
     say("{path}: written; check it with `zoo recipes validate {path}`", path=target)
 
 
@@ -182,7 +184,7 @@ def validate(
     if as_json:
         emit_json({"valid": names})
     else:
-        say("{count} recipes are valid", count=len(names))
+        say("valid: {names}", names=", ".join(names))
 
 
 @app.command()

@@ -8,9 +8,13 @@ from typing import Annotated
 import typer
 
 from zoo_cli.cli import options
+from zoo_cli.cli.help import Group
 
 app = typer.Typer(
-    help="List runs, look at them, compare them, clean up, draw reports.", no_args_is_help=True, rich_markup_mode=None
+    cls=Group,
+    help="List runs, look at them, compare them, clean up, draw reports.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 Run = Annotated[Path, typer.Argument(help="A run folder, e.g. runs/uie/msra/finetune.", show_default=False)]

@@ -8,12 +8,13 @@ from typing import Annotated
 import typer
 
 from zoo_cli.cli.completion import complete_checkpoints, complete_families
+from zoo_cli.cli.help import Group
 from zoo_cli.cli.options import Json, Offline
 
 app = typer.Typer(
-    help="Published checkpoints: list, fetch, verify, convert.", no_args_is_help=True, rich_markup_mode=None
+    cls=Group, help="Published checkpoints: list, fetch, verify, convert.", no_args_is_help=True, rich_markup_mode=None
 )
-cache_app = typer.Typer(help="What takes up space in ZOO_HOME.", no_args_is_help=True, rich_markup_mode=None)
+cache_app = typer.Typer(cls=Group, help="What takes up space in ZOO_HOME.", no_args_is_help=True, rich_markup_mode=None)
 
 
 Names = Annotated[list[str], typer.Argument(help="Names of checkpoints.", autocompletion=complete_checkpoints)]

@@ -13,7 +13,7 @@ from typing import Any
 from zoo_cli.base.errors import DataError, Location
 from zoo_cli.data.examples import AnnotatedText, Entity, PromptExample, Relation, Span
 from zoo_cli.data.formats import LabelStudioOptions, NoOptions
-from zoo_cli.data.lines import field, json_items, json_objects, kind
+from zoo_cli.data.lines import field, json_items, json_objects, json_rows, kind
 
 
 def verify(example: AnnotatedText | PromptExample) -> None:
@@ -80,13 +80,13 @@ def _id(row: dict[str, Any], at: Location) -> str | None:
 
 
 def read_doccano(path: Path, options: NoOptions) -> Iterator[AnnotatedText]:
-    """Lines of doccano's JSONL exports, in the forms of all its versions.
+    """Doccano's exports, JSON lines or one JSON list, in the forms of all its versions.
 
     Relations: ``{"text", "entities": [...], "relations": [...]}``, or both lists inside ``label``. Spans:
     ``{"text", "label": [[start, end, label], ...]}``. Classes: ``{"text", "label": ["name", ...]}``. Before version
     1.6.2 the text was called ``data``; some versions write ``labels``.
     """
-    for at, row in json_objects(path):
+    for at, row in json_rows(path):
         text = field(row, "data" if "data" in row else "text", str, at)
         annotations = row.get("label", row.get("labels"))
         holder = annotations if isinstance(annotations, dict) else row

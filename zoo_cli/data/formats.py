@@ -153,7 +153,7 @@ FORMATS = _table(
     Format("bmes", "zoo_cli.data.tagged:read_bmes", TaggedOptions, "TaggedTokens"),
     Format("conll", "zoo_cli.data.tagged:read_conll", ConllOptions, "TaggedTokens"),
     Format("cluener", "zoo_cli.data.annotations:read_cluener", NoOptions, "AnnotatedText"),
-    Format("doccano", "zoo_cli.data.annotations:read_doccano", NoOptions, "AnnotatedText"),
+    Format("doccano", "zoo_cli.data.annotations:read_doccano", NoOptions, "AnnotatedText", "rows"),
     Format("label_studio", "zoo_cli.data.annotations:read_label_studio", LabelStudioOptions, "AnnotatedText", "list"),
     Format("prompt", "zoo_cli.data.annotations:read_prompt", NoOptions, "PromptExample"),
     Format("csv", "zoo_cli.data.columns:read_csv", CsvOptions, "TextExample"),

@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-from zoo_cli.base.errors import ZooError
+from zoo_cli.base.errors import DataError, Location, ZooError
 from zoo_cli.data.examples import AnnotatedText, TaggedTokens, TextExample
 from zoo_cli.data.lines import byte_lines, decode
 from zoo_cli.data.readers import read
@@ -89,6 +89,7 @@ class Guess:
         relations: entity type -> labels of the relations that begin at it.
         characters: 95th percentile of the texts' lengths, 0 if not known.
         several_labels: rows have lists of classes.
+        rows: how many were looked at, `ROWS` at most.
     """
 
     format: str
@@ -99,6 +100,7 @@ class Guess:
     relations: dict[str, list[str]] = field(default_factory=dict)
     characters: int = 0
     several_labels: bool = False
+    rows: int = 0
 
 
 def guess(path: Path, format: str | None = None) -> Guess:
@@ -112,12 +114,15 @@ def guess(path: Path, format: str | None = None) -> Guess:
         DataError: the file cannot be read, is empty, or is not UTF-8.
     """
     lines = _head(path)
+    if not any(line.strip() for line in lines):
+        raise DataError("empty-data", "there is no example in the file", at=Location.of(path, 1))
     if format is None:
         format, options, task = _recognise(path, lines)
     else:
         _, options, task = _recognise(path, lines) if format in ("csv", "tsv", "jsonl") else ("", {}, "")
     found = Guess(format, options, task or TASK_OF_FORMAT[format])
     texts = _read_examples(path, found) or lines
+    found.rows = len(texts)
     letters = [character for text in texts for character in text if character.isalpha()]
     chinese = sum("\u4e00" <= character <= "\u9fff" for character in letters)
     found.language = "zh" if chinese * 5 >= len(letters) else "en"
@@ -170,7 +175,8 @@ def _recognise_json(path: Path, first: str) -> tuple[str, dict[str, Any], str]:
     spans = next((row["entities"] for row in values if isinstance(row, dict) and row.get("entities")), None)
     if "entities" in item:
         return ("cmeee" if "start_idx" in json.dumps(spans) else "doccano"), {}, ""
-    label = next((row["label"] for row in values if isinstance(row, dict) and row.get("label")), None)
+    rows = [row for row in values if isinstance(row, dict)]
+    label = next((found for row in rows if (found := row.get("label") or row.get("labels"))), None)
     if isinstance(label, dict):
         return ("doccano" if "entities" in label else "cluener"), {}, ""
     if isinstance(label, list) and isinstance(label[0], list):

@@ -72,7 +72,9 @@ def decode(path: Path, number: int, line: bytes, offset: int) -> str:
             "bad-encoding",
             "the byte 0x{value:02x} at offset {byte} of the file is not UTF-8",
             at=Location.of(path, number, len(line[: error.start].decode("utf-8")) + 1),
-            fix="save the file as UTF-8, e.g. `iconv -f GB18030 -t UTF-8`",
+            fix="save the file as UTF-8, e.g. `iconv -f UTF-16 -t UTF-8`"
+            if offset == 0 and line.startswith((b"\xff\xfe", b"\xfe\xff"))
+            else "save the file as UTF-8, e.g. `iconv -f GB18030 -t UTF-8`",
             byte=offset + error.start,
             value=line[error.start],
         ) from error

@@ -15,7 +15,7 @@ from zoo_cli.base.errors import Location, UsageError
 from zoo_cli.base.files import atomic_file, write_json
 from zoo_cli.data.annotations import label_studio_results
 from zoo_cli.data.examples import AnnotatedText, Entity, PromptExample, Span
-from zoo_cli.data.lines import json_items, text_lines
+from zoo_cli.data.lines import is_json_list, json_items, text_lines
 from zoo_cli.data.readers import find_format, parse_options, read
 from zoo_cli.recipe.schema import Section
 
@@ -187,14 +187,14 @@ def fix_file(
         )
     result = Repair()
     examples = read(source, format, parsed, strict=False)
-    if entry.layout == "list":
+    annotated = entry.example in ("AnnotatedText", "PromptExample")
+    if entry.layout == "list" or (annotated and entry.layout == "rows" and is_json_list(source)):
         items = []
         for (_, item), example in zip(json_items(source), examples, strict=True):
             items.append(_patched(item, example, result))
         write_json(target, items)
         return result
     with atomic_file(target) as partial, partial.open("w", encoding="utf-8", newline="\n") as handle:
-        annotated = entry.example in ("AnnotatedText", "PromptExample")
         if annotated:
             for _, line in text_lines(source):
                 handle.write((_patched(line, next(examples), result) if line.strip() else line) + "\n")

@@ -169,7 +169,13 @@ class Report:
                 "Parts",
                 ("part", "file", "rows", "unit", "mean", "p50", "p95", "max"),
                 [
-                    (part.name, part.file, part.rows, part.unit, *(part.lengths.get(key, 0) for key in LENGTHS))
+                    (
+                        part.name,
+                        part.file,
+                        part.rows,
+                        part.unit,
+                        *(round(part.lengths.get(key, 0), 1) for key in LENGTHS),
+                    )
                     for part in self.parts
                 ],
             ),

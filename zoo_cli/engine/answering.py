@@ -7,10 +7,11 @@ from typing import Any
 
 from zoo_cli import models, registry
 from zoo_cli.base.errors import DataError, UsageError
+from zoo_cli.data.parts import read_parts
 from zoo_cli.engine.evaluation import Evaluation
 from zoo_cli.engine.generation import generation_runner
 from zoo_cli.engine.predictor import Predictor
-from zoo_cli.engine.setup import Assembly, load_folder, load_tokenizer, read_parts
+from zoo_cli.engine.setup import Assembly, load_folder, load_tokenizer
 from zoo_cli.recipe.loading import LoadedRecipe
 from zoo_cli.runtime.pipeline import DEFAULT_BATCH_TOKENS, Pipeline
 from zoo_cli.tasks.base import TASK_FILE

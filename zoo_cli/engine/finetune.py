@@ -11,6 +11,7 @@ import numpy as np
 
 from zoo_cli.base.errors import DataError
 from zoo_cli.data.dataset import FeatureStore
+from zoo_cli.data.parts import read_parts
 from zoo_cli.engine.batches import Batches, FeatureBatches
 from zoo_cli.engine.distributed import World
 from zoo_cli.engine.document_batches import DocumentBatches
@@ -20,7 +21,7 @@ from zoo_cli.engine.objectives.base import Objective
 from zoo_cli.engine.objectives.recurrent import Recurrent
 from zoo_cli.engine.objectives.supervised import Supervised
 from zoo_cli.engine.run import open_run
-from zoo_cli.engine.setup import from_recipe, read_parts
+from zoo_cli.engine.setup import from_recipe
 from zoo_cli.recipe.loading import LoadedRecipe
 from zoo_cli.recipe.presets import FileProgress
 from zoo_cli.recipe.render import to_yaml

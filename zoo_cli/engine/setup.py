@@ -7,21 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import paddle
 
 from zoo_cli import models, registry, tokenizers
-from zoo_cli.base.errors import ArtifactError, DataError, Location, UsageError
+from zoo_cli.base.errors import ArtifactError, Location, UsageError
 from zoo_cli.base.files import MANIFEST, verify_manifest
 from zoo_cli.base.resources import locate
-from zoo_cli.data.sources import read_examples
-from zoo_cli.data.splits import allot, assign
 from zoo_cli.engine.distributed import World
 from zoo_cli.engine.run import BEST
 from zoo_cli.models.base import Model
 from zoo_cli.recipe.loading import LoadedRecipe
 from zoo_cli.recipe.presets import FileProgress, fetch, fetch_tokenizer
-from zoo_cli.recipe.schema import DataSection
 from zoo_cli.tasks.base import Task, load_task
 from zoo_cli.tasks.generative import special_ids_of
 from zoo_cli.tokenizers.base import Tokenizer
@@ -178,35 +174,3 @@ def _tokenizer(loaded: LoadedRecipe, folder: Path | None, progress: FileProgress
         assert loaded.preset is not None  # a check of the recipe: fresh weights have a vocabulary or a preset
         folder = fetch_tokenizer(loaded.preset, progress)
     return load_tokenizer(folder, default)
-
-
-def read_parts(section: DataSection, seed: int, parts: Sequence[str]) -> dict[str, list[Any]]:
-    """Examples of some of the parts `train`, `dev` and `test`.
-
-    Args:
-        section: the recipe's `data` section.
-        seed: of the choice of development rows where `dev_fraction` sets some of the training rows apart.
-        parts: which to read.
-
-    Raises:
-        DataError: a file cannot be read, or too few rows are left to set some apart.
-    """
-    files: Mapping[str, list[str]] = {"train": section.train, "dev": section.dev, "test": section.test}
-    found = {part: list(read_examples(files[part], section)) for part in parts if part != "dev" or section.dev}
-    if "dev" in parts and section.dev_fraction and not section.dev:
-        rows = found.get("train") or list(read_examples(section.train, section))
-        # The same rows as `zoo data split` and `zoo data convert` choose with these sizes and this seed.
-        sizes = allot(len(rows), [round(1 - section.dev_fraction, 12), section.dev_fraction])
-        chosen, count = np.zeros(len(rows), bool), sizes[1]
-        chosen[assign(sizes, seed)[1]] = True
-        if not 0 < count < len(rows):
-            raise DataError(
-                "small-data",
-                "{rows} rows are too few to set {share:.0%} of them apart",
-                rows=len(rows),
-                share=section.dev_fraction,
-            )
-        found["dev"] = [row for row, apart in zip(rows, chosen, strict=True) if apart]
-        if "train" in parts:
-            found["train"] = [row for row, apart in zip(rows, chosen, strict=True) if not apart]
-    return found

@@ -6,14 +6,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from zoo_cli.engine.setup import load_folder, read_parts
+from zoo_cli.data.parts import read_parts
+from zoo_cli.engine.setup import load_folder
 from zoo_cli.export.bundle import export
 from zoo_cli.export.receipt import provenance
 from zoo_cli.recipe.loading import LoadedRecipe
 
 
 def export_recipe(loaded: LoadedRecipe, source: Path, folder: Path, force: bool = False) -> dict[str, Any]:
-    """Export a model folder with golden requests from the recipe's development data.
+    """Export a model folder with golden requests from the recipe's development data, or its training data.
 
     Args:
         loaded: the recipe.
@@ -22,10 +23,12 @@ def export_recipe(loaded: LoadedRecipe, source: Path, folder: Path, force: bool 
         force: replace a bundle that is there.
 
     Raises:
-        ZooError: see `zoo_cli.export.bundle.export`; or the development data cannot be read.
+        ZooError: see `zoo_cli.export.bundle.export`; or the data cannot be read.
     """
     options = loaded.recipe.export
-    examples = read_parts(loaded.recipe.data, loaded.recipe.train.seed, ("dev",)).get("dev", [])
+    parts = read_parts(loaded.recipe.data, loaded.recipe.train.seed, ("dev",))
+    # Without development data the training data ask: what is proven is that graphs and model agree.
+    examples = parts.get("dev") or read_parts(loaded.recipe.data, loaded.recipe.train.seed, ("train",))["train"]
     task = load_folder(source).task
     requests = [task.request_of(example) for example in islice(task.adapt(examples, False), options.golden_requests)]
     return export(source, folder, options, requests, force, provenance(loaded, source))

@@ -1,7 +1,6 @@
 """Paddle graph to ONNX, converted in a process of its own.
 
-Some faults of paddle2onnx abort the process, and with its default settings it installs packages at run time; both are
-kept away from the caller.
+Some faults of paddle2onnx abort the process, which is kept away from the caller.
 """
 
 from __future__ import annotations
@@ -20,13 +19,6 @@ from zoo_cli.export.onnx_graph import tidy
 from zoo_cli.tasks.base import Axes
 
 OPSET = 17
-
-_CONVERT = """
-import sys
-import paddle2onnx
-graph, weights, target, opset = sys.argv[1:]
-paddle2onnx.export(graph, weights, target, opset_version=int(opset), optimize_tool="None", auto_upgrade_opset=False)
-"""
 
 
 def convert(paddle_folder: Path, target: Path, output_names: Sequence[str], axes: Mapping[str, Axes]) -> dict[str, int]:
@@ -47,7 +39,8 @@ def convert(paddle_folder: Path, target: Path, output_names: Sequence[str], axes
     with tempfile.TemporaryDirectory() as scratch:
         raw = Path(scratch) / "model.onnx"
         graph, weights = paddle_folder / "inference.json", paddle_folder / "inference.pdiparams"
-        command = [sys.executable, "-c", _CONVERT, str(graph), str(weights), str(raw), str(OPSET)]
+        program = [sys.executable, "-m", "zoo_cli.export.converter"]
+        command = [*program, str(graph), str(weights), str(raw), str(OPSET)]
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
         if done.returncode or not raw.is_file():
             last = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "no message")

@@ -117,7 +117,7 @@ class Estimates:
             seconds = 10 + 4 * self._seconds(2 * model.layers * self._tokens * self._rows * 0.2)
             return seconds, _BASE_MEGABYTES + 4 * weights, weights / 3
         if step.name == BENCH:
-            calls = 4 * self._seconds(2 * model.layers * 41 * 160 * 15)
+            calls = 4 * self._seconds(2 * model.layers * 9 * 160 * 8)
             return _START_SECONDS + calls, 100 + 2 * weights, 0.0
         if step.name == CHECK:
             return 1 + self._rows / 20_000, 60 + self._rows / 2000, 0.0

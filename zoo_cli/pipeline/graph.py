@@ -107,8 +107,8 @@ class Road:
         """Options of `zoo bench`: lengths that the model reads; few of everything in a tiny run."""
         longest = getattr(self.loaded.task, "max_length", None) or 128
         lengths = [length for length in ((32,) if self.loaded.tiny else (32, 128)) if length <= longest] or [longest]
-        batches, rounds = ("1,8", 2) if self.loaded.tiny else ("1,8,32", 10)
-        return ["--batch", batches, "--length", ",".join(map(str, lengths)), "--rounds", str(rounds)]
+        rounds = 2 if self.loaded.tiny else 5
+        return ["--batch", "1,8", "--length", ",".join(map(str, lengths)), "--rounds", str(rounds)]
 
     def _split(self) -> list[str]:
         from zoo_cli.base.resources import locate

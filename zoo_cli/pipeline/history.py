@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -99,8 +100,13 @@ def describe(folder: Path) -> Entry:
         ArtifactError: it is none (`no-run`), or a file is broken.
     """
     if not _is_run(folder):
-        raise ArtifactError("no-run", "there is no run here", at=Location.of(folder), fix="`zoo runs list` shows all")
-    changed = max(path.stat().st_mtime for path in (folder, *folder.iterdir()))
+        parts = ", ".join(run.name for run in find_runs(folder)) if (folder / STATE).is_file() else ""
+        fix = "name one of its parts: {parts}" if parts else "`zoo runs list` shows all"
+        raise ArtifactError("no-run", "there is no run here", at=Location.of(folder), fix=fix, parts=parts)
+    changed = folder.stat().st_mtime
+    for path in folder.iterdir():
+        with suppress(FileNotFoundError):  # the run goes on, and replaces its files
+            changed = max(changed, path.stat().st_mtime)
     if (folder / RECIPE).is_file():
         recipe = read_recipe(folder)
         result = read_json(folder / RESULT) if (folder / RESULT).is_file() else {}

@@ -25,6 +25,7 @@ from zoo_cli.base.html import (
     table,
 )
 from zoo_cli.base.messages import translate
+from zoo_cli.data.parts import read_parts
 from zoo_cli.engine.folders import BEST, BUNDLE, RECIPE, REPORT, RESULT, read_rows
 from zoo_cli.engine.report import curves, evaluations
 from zoo_cli.pipeline import analysis
@@ -113,8 +114,6 @@ def _open(root: Path) -> tuple[Pipeline, LoadedRecipe, str] | None:
 
 def _cases(pipeline: Pipeline, loaded: LoadedRecipe) -> tuple[list[Case], list[Case]]:
     """Development examples with their answers, and for extraction those with a low threshold."""
-    from zoo_cli.engine.setup import read_parts
-
     task = pipeline.task
     if task.name == "language_modeling":  # its texts state nothing that an answer could have or lack
         return [], []

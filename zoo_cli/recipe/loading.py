@@ -168,12 +168,13 @@ def preset_name(init: Any) -> str | None:
     return name if (resource_folder("configs") / "models" / f"{name}.yaml").is_file() else None
 
 
-def _lay_task_defaults(layered: Layered, task_name: Any, section: str | None) -> None:
+def _lay_task_defaults(layered: Layered, task_name: Any, section: str | None, leave_out: str | None = None) -> None:
     path = resource_folder("configs") / "tasks" / f"{task_name}.yaml"
     if not isinstance(task_name, str) or not path.is_file():
         return
     document = read_document(path)
     tree = document.value.get(section, {}) if section else {k: v for k, v in document.value.items() if k != "tiny"}
+    tree = {key: value for key, value in tree.items() if key != leave_out}
     layered.lay(tree, "task default", document, at=(section,) if section else ())
 
 
@@ -278,7 +279,9 @@ def compose(own: Document, parent: Document | None, overrides: Sequence[str], ti
             if section != ("model",):  # a student is like the tiny teacher, but of one layer
                 tiny_config |= _tiny_config(task_name) | {"num_hidden_layers": 1}
             layered.lay({"init": SCRATCH, "config": tiny_config}, "tiny family", None, section)
-        _lay_task_defaults(layered, task_name, "tiny")
+        # Data of one's own stay as they are: only sample data take the place of all files.
+        own_data = not any(value_at(document.value, "tiny", "data") for _, document in sources)
+        _lay_task_defaults(layered, task_name, "tiny", "data" if own_data else None)
         for layer, document in sources:
             section = document.value.get("tiny")
             if isinstance(section, dict):

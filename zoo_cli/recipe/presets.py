@@ -11,6 +11,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -306,13 +307,21 @@ class CacheEntry:
     used: float
 
 
+def _stats(paths: Iterable[Path]) -> dict[Path, os.stat_result]:
+    """Paths with what the system says of them, without those that another process has just renamed or removed."""
+    found = {}
+    for path in paths:
+        with suppress(FileNotFoundError):
+            found[path] = path.stat()
+    return found
+
+
 def _weights_entry(folder: Path) -> CacheEntry:
-    files = [path for path in folder.iterdir() if path.is_file()]
-    manifest = folder / MANIFEST
-    complete = manifest.is_file()
-    used = manifest.stat().st_mtime if complete else max(path.stat().st_mtime for path in files)
-    name = folder.relative_to(weights_root()).as_posix()
-    return CacheEntry("weights", name, folder, sum(path.stat().st_size for path in files), complete, used)
+    files = _stats(path for path in folder.iterdir() if path.is_file())
+    manifest = files.get(folder / MANIFEST)
+    used = max((each.st_mtime for each in files.values()), default=0.0) if manifest is None else manifest.st_mtime
+    name, size = folder.relative_to(weights_root()).as_posix(), sum(each.st_size for each in files.values())
+    return CacheEntry("weights", name, folder, size, manifest is not None, used)
 
 
 def datasets_root() -> Path:
@@ -326,19 +335,19 @@ def datasets_lock(name: str) -> Path:
 
 
 def _dataset_entry(folder: Path) -> CacheEntry:
-    files = [path.stat() for path in folder.iterdir()]
-    used = max((stat.st_mtime for stat in files), default=0.0)
-    return CacheEntry("dataset", folder.name, folder, sum(stat.st_size for stat in files), bool(files), used)
+    files = _stats(folder.iterdir()).values()
+    used = max((each.st_mtime for each in files), default=0.0)
+    return CacheEntry("dataset", folder.name, folder, sum(each.st_size for each in files), bool(files), used)
 
 
 def cache_list() -> list[CacheEntry]:
     """What takes up space in the cache: checkpoints by name, data sets by name, then unfinished downloads."""
-    folders = sorted({path.parent for path in weights_root().rglob("*") if path.is_file()})
-    parts = [(path, path.stat()) for path in sorted(downloads_folder().glob("*.part"))]
+    folders = sorted(Path(folder) for folder, _, files in os.walk(weights_root()) if files)
+    parts = _stats(sorted(downloads_folder().glob("*.part")))
     return [
         *(_weights_entry(folder) for folder in folders),
         *(_dataset_entry(folder) for folder in sorted(datasets_root().glob("*"))),
-        *(CacheEntry("download", path.name, path, stat.st_size, False, stat.st_mtime) for path, stat in parts),
+        *(CacheEntry("download", path.name, path, each.st_size, False, each.st_mtime) for path, each in parts.items()),
     ]
 
 

@@ -162,7 +162,7 @@ def new_recipe(
     lines.append("\ndata:\n")
     active = {"train": train, "format": data_format or spec.formats[0], **(data_values or {})}
     if "dev" not in active:
-        active["dev_fraction"] = 0.1
+        active.setdefault("dev_fraction", 0.1)
     lines += _commented(DataSection, list(DataSection.model_fields), "  ", active)
     lines.append("\ntrain:\n")
     common = ["epochs", "batch_size", "learning_rate", "warmup_ratio", "eval_steps", "patience", "seed"]

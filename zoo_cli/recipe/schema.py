@@ -14,6 +14,9 @@ from zoo_cli.base.errors import UsageError
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 PositiveInt = Annotated[int, Field(ge=1)]
+Counts = Annotated[
+    list[PositiveInt], Field(min_length=1), BeforeValidator(lambda value: [value] if isinstance(value, int) else value)
+]
 Paths = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
 
 
@@ -461,8 +464,9 @@ class QuantizeSection(Section):
     has; with weights of eight bits `nearest` only."""
     percentile: Annotated[float, Field(gt=0.5, le=1)] = 0.9999
     """Static: share of the values that the range of `percentile` holds."""
-    calibration_examples: PositiveInt = 128
-    """How many training examples ranges are found from, of all lengths that occur."""
+    calibration_examples: Counts = [128]
+    """How many training examples ranges are found from, of all lengths that occur. Of several numbers, each is tried
+    with `min_max`, `percentile`, `entropy` and `mse`; all others take the largest."""
     embeddings: bool = True
     """Store embedding tables in eight bits, too: a smaller file, not a faster one. A table that also makes the scores
     of the vocabulary counts as a weight."""

@@ -165,8 +165,10 @@ def parse(text: str, file: str) -> Document:
         mark = error.problem_mark or error.context_mark
         place = Location(file, mark.line + 1, mark.column + 1) if mark else Location(file)
         raise UsageError("yaml-syntax", "not valid YAML: {reason}", at=place, reason=error.problem) from error
-    except yaml.YAMLError as error:  # a character that YAML forbids
-        raise UsageError("yaml-syntax", "not valid YAML: {reason}", at=Location(file), reason=str(error)) from error
+    except yaml.reader.ReaderError as error:  # a character that YAML forbids
+        before = text[: error.position].split("\n")
+        place = Location(file, len(before), len(before[-1]) + 1)
+        raise UsageError("yaml-syntax", "not valid YAML: {reason}", at=place, reason=error.reason) from error
     if node is None:
         return Document(None, {(): Location(file, 1, 1)})
     builder = _Builder(file)

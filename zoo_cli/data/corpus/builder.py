@@ -49,7 +49,7 @@ BUILDING = ".building"
 _SETTINGS, _STATE, _LOCK = "settings.json", "state.json", ".lock"
 _ARRAYS = ("ids", "lens", "docs")
 _PIECE_BYTES = 8 << 20
-_WATCH, _PATIENCE = 0.2, 2.0  # seconds
+_WATCH, _PATIENCE = 0.2, 10.0  # seconds
 FORMAT_VERSION = 1
 
 
