@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from zoo_cli.cli.app import main
+from tests.cli.conftest import Zoo
 from zoo_cli.data.parts import read_parts
 from zoo_cli.recipe.loading import load_recipe
 
@@ -21,26 +21,6 @@ TEXTS = [
     ("李娜在云安大学学习。", [(0, 2, "人物"), (3, 7, "机构")]),
     ("会议昨天结束了。", []),
 ]
-Zoo = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Zoo:
-    """Run a command in an empty folder; its exit code, standard output and standard error."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("ZOO_OFFLINE", "1")
-    monkeypatch.setenv("ZOO_LANG", "en")
-    monkeypatch.delenv("ZOO_DEBUG", raising=False)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["zoo", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        assert "Traceback" not in said.err
-        return int(ended.value.code or 0), said.out, said.err
-
-    return run
 
 
 def with_entities(text: str, spans: list[tuple[int, int, str]]) -> dict[str, Any]:
@@ -120,6 +100,23 @@ def test_files_that_are_empty_or_not_there(zoo: Zoo) -> None:
     status, _, said = zoo("recipes", "new", "my.yaml", "--train", "C:\\Users\\me\\train.jsonl")
     assert status == 0 and "C:\\Users\\me\\train.jsonl is not there yet" in said
     assert load_recipe("my.yaml").recipe.data.train == ["C:\\Users\\me\\train.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [
+        ("serve nowhere", 4),
+        ("verify nowhere", 4),
+        ("export --from nowhere", 4),
+        ("quantize --from nowhere", 4),
+        ("predict --from nowhere -i x.txt", 4),
+        ("bench nowhere", 4),
+        ("serve -r nowhere", 2),
+    ],
+)
+def test_inputs_that_are_not_there_are_named(zoo: Zoo, command: str, status: int) -> None:
+    found, _, said = zoo(*command.split())
+    assert found == status and "nowhere" in said and "fix:" in said
 
 
 def test_a_project_folder_says_what_comes_next(zoo: Zoo) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo_cli.base.console import emit_json, say
-from zoo_cli.base.errors import PlatformError, UsageError
+from zoo_cli.base.errors import ArtifactError, Location, PlatformError, UsageError
 from zoo_cli.base.files import read_json
 from zoo_cli.cli.progress import go_offline
 
@@ -258,15 +258,22 @@ def recipe_of(recipe: str | None, source: Path | None, overrides: list[str] | No
     """The recipe that a verb names, or the one that its input was made with.
 
     Raises:
+        ArtifactError: the input is not there (`no-model`).
         UsageError: there is neither (`no-recipe`).
     """
     if recipe is not None:
         return load_job(recipe, overrides, tiny)
-    if source is not None:
-        for place in (source / "recipe.yaml", source / "best" / "recipe.yaml"):
-            if place.is_file():
-                return load_job(str(place), overrides, False)
-    raise UsageError("no-recipe", "nothing says what to do", fix="name a recipe with --recipe, or a run with --from")
+    if source is None:
+        fix = "name a recipe with --recipe, or a run with --from"
+        raise UsageError("no-recipe", "nothing says what to do", fix=fix)
+    for place in (source / "recipe.yaml", source / "best" / "recipe.yaml"):
+        if place.is_file():
+            return load_job(str(place), overrides, False)
+    if not source.exists():
+        fix = "name a model folder, a run folder or a bundle"
+        raise ArtifactError("no-model", "there is no model here", at=Location.of(source), fix=fix)
+    fix = "name a recipe with --recipe"
+    raise UsageError("no-recipe", "there is no recipe.yaml that says what to do", at=Location.of(source), fix=fix)
 
 
 def source_of(loaded: LoadedRecipe | None, source: Path | None, verb: str | None = None) -> Path:
@@ -283,7 +290,6 @@ def source_of(loaded: LoadedRecipe | None, source: Path | None, verb: str | None
     Raises:
         ArtifactError: there is none (`no-model`).
     """
-    from zoo_cli.base.errors import ArtifactError, Location
     from zoo_cli.pipeline.steps import model_source
     from zoo_cli.recipe.loading import run_folder
 

@@ -42,7 +42,7 @@ def serve(
     """
     from zoo_cli.base.console import emit_json, say
 
-    bundles = [argument for argument in arguments or () if Path(argument).is_dir()]
+    bundles = [argument for argument in arguments or () if "=" not in argument or Path(argument).is_dir()]
     overrides = [argument for argument in arguments or () if argument not in bundles]
     for name, value in (("host", host), ("port", port), ("workers", workers)):
         if value is not None:
@@ -83,10 +83,11 @@ def settings_of(
 
     Raises:
         UsageError: a value is wrong, or there is nothing to serve.
+        ArtifactError: a bundle is not there (`no-bundle`).
     """
     from zoo_cli.cli.sections import sections_of
     from zoo_cli.recipe.schema import ServedModel, ServeSection
-    from zoo_cli.runtime.loading import bundle_folder, default_name
+    from zoo_cli.runtime.loading import default_name, existing_bundle
 
     if source is not None:
         bundles = [str(source), *bundles]
@@ -102,7 +103,7 @@ def settings_of(
         bundles = [str(_bundle_of(loaded))]
     models: dict[str, ServedModel] = {}
     for index, place in enumerate(bundles):
-        folder = bundle_folder(Path(place))
+        folder = existing_bundle(Path(place))
         name = default_name(folder)
         if name in models:
             name = f"{name}-{index + 1}"

@@ -74,6 +74,19 @@ def bundle_folder(path: Path) -> Path:
     return path / "bundle" if (path / "bundle").is_dir() else path
 
 
+def existing_bundle(path: Path) -> Path:
+    """The same, where there is something.
+
+    Raises:
+        ArtifactError: there is no such folder (`no-bundle`).
+    """
+    folder = bundle_folder(path)
+    if not folder.is_dir():
+        fix = "name a folder that `zoo export` or `zoo quantize` wrote"
+        raise ArtifactError("no-bundle", "there is no bundle here", at=Location.of(folder), fix=fix)
+    return folder
+
+
 def open_bundle(
     bundle: str | Path, backend: str | None = None, precision: str | None = None, threads: int | None = None
 ) -> Bundle:
@@ -86,7 +99,8 @@ def open_bundle(
         threads: threads of the back end; by default the cores that the process owns.
 
     Raises:
-        ArtifactError: a file is missing, damaged, unexpected or of a newer format, or there is no such graph.
+        ArtifactError: there is no bundle, a file is missing, damaged, unexpected or of a newer format, or there is no
+            such graph.
         PlatformError: the back end is not installed.
         UsageError: there is no such back end.
     """

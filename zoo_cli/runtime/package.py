@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from zoo_cli.base.errors import ArtifactError, Location, UsageError
 from zoo_cli.base.files import MANIFEST, atomic_file, atomic_folder, contained, sha256_file, verify_manifest
-from zoo_cli.runtime.loading import bundle_folder
+from zoo_cli.runtime.loading import existing_bundle
 
 SUFFIXES = (".tar.gz", ".zip")
 ROOT = "bundle"
@@ -171,11 +171,11 @@ def opened(path: Path) -> Iterator[Path]:
     """The folder of a bundle that is named by it, by its run folder or by an archive, unpacked for the time being.
 
     Raises:
-        ArtifactError: see `unpack`.
+        ArtifactError: there is none (`no-bundle`), or see `unpack`.
     """
     if path.is_file():
         with tempfile.TemporaryDirectory(prefix="zoo-") as scratch:
             unpack(path, Path(scratch) / ROOT)
             yield Path(scratch) / ROOT
     else:
-        yield bundle_folder(path)
+        yield existing_bundle(path)

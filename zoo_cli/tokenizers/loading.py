@@ -85,7 +85,7 @@ def load(path: str | PathLike[str], class_name: str | None = None, **config: Any
             "no-tokenizer-class",
             "nothing says which tokenizer this is",
             at=Location.of(path),
-            fix="give class_name, e.g. 'ErnieTokenizer', or put tokenizer_class into tokenizer_config.json",
+            fix="name its class, e.g. 'ErnieTokenizer', or put tokenizer_class into tokenizer_config.json",
         )
     kind = tokenizer_class(name)
     names = dict(kind.resource_files_names)
