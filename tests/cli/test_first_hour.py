@@ -109,7 +109,7 @@ def test_files_that_are_empty_or_not_there(zoo: Zoo) -> None:
         ("verify nowhere", 4),
         ("export --from nowhere", 4),
         ("quantize --from nowhere", 4),
-        ("predict --from nowhere -i x.txt", 4),
+        ("predict --from nowhere --input x.txt", 4),
         ("bench nowhere", 4),
         ("serve -r nowhere", 2),
     ],

@@ -159,7 +159,7 @@ def distill_text(
     recipe = to_yaml(loaded, defaults=True, origins=False)
     with open_run(folder, recipe, resume=resume, force=force, sections=SECTIONS) as run:
         spec = registry.family(loaded.recipe.model.family)
-        teacher = make_model(loaded, spec.backbone, start, tokenizer, {})
+        teacher = make_model(loaded, spec.backbone, start, tokenizer, {}, source)
         learners = make_learners(loaded, teacher, tokenizer, progress)
         if world.leads:
             claim(folder, _digest(teacher), force)

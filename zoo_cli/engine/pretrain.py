@@ -113,7 +113,8 @@ def pretrain(
         for each in (batches, dev):
             if each is not None:  # what is wrong with the text shows before the first step
                 each.load(0, each.plan(0)[0])
-        model = make_model(loaded, architecture_of(loaded), start, tokenizer, model_values(section, tokenizer))
+        values = model_values(section, tokenizer)
+        model = make_model(loaded, architecture_of(loaded), start, tokenizer, values, source)
         objective = make_objective(section, tokenizer, model)
         if dev is None:
             logger.warning("no document is in the development part, so that the last model is the best")

@@ -102,7 +102,7 @@ def from_recipe(
     task: Task[Any] = task_class(loaded.task, tokenizer, spec.inputs)
     task.fit(examples)
     architecture = section.architecture or spec.tasks[loaded.task_name]
-    model = make_model(loaded, architecture, folder, tokenizer, task.model_config())
+    model = make_model(loaded, architecture, folder, tokenizer, task.model_config(), source)
     task.fit_model(model.config.state_shapes)
     return Assembly(model, tokenizer, task)
 
@@ -116,7 +116,12 @@ def starting_point(
 
 
 def make_model(
-    loaded: LoadedRecipe, architecture: str, folder: Path | None, tokenizer: Tokenizer, values: Mapping[str, Any]
+    loaded: LoadedRecipe,
+    architecture: str,
+    folder: Path | None,
+    tokenizer: Tokenizer,
+    values: Mapping[str, Any],
+    source: Path | None = None,
 ) -> Model:
     """The model of a recipe, with the weights of a folder or fresh ones.
 
@@ -126,6 +131,8 @@ def make_model(
         folder: weights to start from, or None.
         tokenizer: the model's.
         values: configuration keys that replace those of the recipe.
+        source: the same folder where `model.init` does not name it. Then its configuration tells the shape, not that of
+            the checkpoint in `model.init`.
 
     Raises:
         ArtifactError: the weights do not fit.
@@ -134,7 +141,8 @@ def make_model(
     group = World.join(loaded.recipe.train.parallel).shares
     paddle.seed(loaded.recipe.train.seed)
     if folder is not None:
-        return models.load(folder, architecture, overrides={**section.config, **values}, group=group)
+        given = section.config if source is None else loaded.own_config
+        return models.load(folder, architecture, overrides={**given, **values}, group=group)
     own: dict[str, Any] = {}
     if section.vocab is not None:
         fields = registry.family(section.family).config.model_fields

@@ -24,6 +24,8 @@ from zoo_cli.recipe.validation import Problem, validate
 from zoo_cli.recipe.yaml12 import Document, parse
 
 SCRATCH = "scratch"
+_PRESET = "preset"
+"""Layer of what a published checkpoint says of itself, with its name."""
 FLATTEN = "zoo_cli.models.config:flatten_legacy"
 PRETRAINING = "pretraining"
 """Stands for the name of the task in recipes that pretrain."""
@@ -91,6 +93,13 @@ class LoadedRecipe:
     def preset(self) -> str | None:
         """The published checkpoint whose shape the model has, or None."""
         return preset_name(self.recipe.model.init)
+
+    @property
+    def own_config(self) -> dict[str, Any]:
+        """`model.config` without what the checkpoint in `model.init` says of itself."""
+        origins = {key: self.layered.origin(("model", "config", key)) for key in self.recipe.model.config}
+        preset = {key for key, origin in origins.items() if origin and origin.layer.startswith(_PRESET)}
+        return {key: value for key, value in self.recipe.model.config.items() if key not in preset}
 
 
 def run_folder(loaded: LoadedRecipe, verb: str) -> Path:
@@ -199,7 +208,7 @@ def _lay_preset(layered: Layered, init: Any, section: tuple[str, ...]) -> str | 
     if name is None:
         return None
     document = read_document(resource_folder("configs") / "models" / f"{name}.yaml")
-    layered.lay({key: document.value[key] for key in ("family", "config")}, f"preset {name}", document, section)
+    layered.lay({key: document.value[key] for key in ("family", "config")}, f"{_PRESET} {name}", document, section)
     return document.value["family"]
 
 
