@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -94,3 +95,26 @@ def test_a_gpu_that_is_not_there() -> None:
     with pytest.raises(PlatformError) as caught:
         use_device("gpu:1")
     assert caught.value.code == "no-gpu"
+
+
+FAULTS = """
+import resource
+from zoo_cli.base.environment import prepare_paddle
+prepare_paddle("cpu")
+import paddle
+paddle.ones([1 << 22])  # 16 MB
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(8):
+    paddle.ones([1 << 22])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif("glibc" not in platform.libc_ver(), reason="other C libraries have no such option")
+@pytest.mark.parametrize(("variables", "kept"), [({}, True), ({"MALLOC_ARENA_MAX": "8"}, False)])
+def test_freed_memory_is_kept_unless_the_user_says_how_it_is_managed(variables: dict[str, str], kept: bool) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
+    faults = subprocess.run(
+        [sys.executable, "-c", FAULTS], env={**environment, **variables}, capture_output=True, text=True, check=True
+    ).stdout
+    assert (int(faults) < 4096) == kept  # of the 8 x 4,096 pages of 4 kB

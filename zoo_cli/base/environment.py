@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import logging
 import math
@@ -16,6 +17,8 @@ from pathlib import Path
 from zoo_cli.base.errors import PlatformError, UsageError
 
 _CGROUPS = Path("/sys/fs/cgroup")
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
+"""Options of glibc's `mallopt`, see malloc.h."""
 _DEVICE = re.compile(r"(cpu|gpu)|gpu:(\d+(?:,\d+)*)")
 
 
@@ -59,6 +62,20 @@ def parse_device(device: str) -> tuple[str, tuple[int, ...]]:
     return match[1] or "gpu", tuple(int(number) for number in (match[2] or "").split(",") if number)
 
 
+def _keep_freed_memory() -> None:
+    """Have the C library keep what is freed for what is allocated next.
+
+    By default it gives large blocks back to the system. Paddle allocates one for the result of each operation, so that
+    the system clears every page anew: a product of 2,048 x 256 by 256 x 1,024 numbers takes 9.8 ms instead of 5.5.
+    """
+    if sys.platform != "linux" or any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:  # glibc has it, musl does not
+        for option, value in ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, 1 << 26)):
+            mallopt(option, value)
+
+
 def prepare_paddle(device: str) -> None:
     """Import paddle, with the environment that it reads meanwhile; what the user has set stays.
 
@@ -76,6 +93,7 @@ def prepare_paddle(device: str) -> None:
     kind, _ = parse_device(device)
     if kind == "cpu":
         os.environ.setdefault("FLAGS_use_stride_kernel", "0")
+        _keep_freed_memory()
     processes = int(os.environ.get("PADDLE_LOCAL_SIZE", "1"))
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, owned_cores() // processes)))
     os.environ.setdefault("GLOG_minloglevel", "2")
