@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from zoo_cli.serve.jobs import Job, Outbox
 from zoo_cli.serve.memory import Ceiling
-from zoo_cli.serve.waiting import PADDING, Row, WaitingRows, choose
+from zoo_cli.serve.waiting import Row, WaitingRows, choose
 
 
 @given(
@@ -26,12 +27,28 @@ def test_a_batch_keeps_its_promises(lengths: list[int], first: int, budget: int)
     chosen = choose(lengths, first, Ceiling(budget))
     assert first in chosen and len(set(chosen)) == len(chosen)
     taken = [lengths[index] for index in chosen]
-    padded = max(taken) * len(taken)
-    assert padded <= budget or len(taken) == 1
-    assert padded - sum(taken) <= PADDING * padded
+    assert max(taken) * len(taken) <= budget or len(taken) == 1
     # No row in between in length is left behind.
     left = [length for index, length in enumerate(lengths) if index not in chosen]
     assert not any(min(taken) < length < max(taken) for length in left)
+
+
+@given(st.lists(st.integers(1, 300), min_size=1, max_size=7, unique=True), st.data())
+def test_no_other_way_to_compute_all_rows_costs_less(lengths: list[int], data: st.DataObject) -> None:
+    def cost(batches: list[list[int]]) -> int:
+        return sum(32 + len(batch) * max(batch) for batch in batches)
+
+    waiting, computed = list(lengths), []
+    while waiting:
+        batch = choose(waiting, data.draw(st.integers(0, len(waiting) - 1)), Ceiling(10**6))
+        computed.append([waiting[index] for index in batch])
+        waiting = [length for index, length in enumerate(waiting) if index not in batch]
+    ordered = sorted(lengths)
+    ways = []
+    for cuts in product((False, True), repeat=len(ordered) - 1):
+        edges = [0, *(place for place, cut in enumerate(cuts, 1) if cut), len(ordered)]
+        ways.append([ordered[begin:end] for begin, end in pairwise(edges)])
+    assert cost(computed) == min(map(cost, ways))
 
 
 def test_equal_lengths_fill_the_budget() -> None:

@@ -12,8 +12,8 @@ from collections.abc import Set as AbstractSet
 import numpy as np
 
 NOTHING: frozenset[str] = frozenset()
-_CALL_TOKENS = 32
-"""Padding that one batch less is worth in prediction: about what a call of a small model costs beside its products."""
+CALL_TOKENS = 32
+"""Padding that one batch less is worth in prediction and serving: about what a call of a small model costs beside its products."""
 
 
 def pad(
@@ -170,14 +170,14 @@ def plan_batches(
 
 
 def _cheapest(shapes: np.ndarray, batch_size: int | None, batch_tokens: int) -> list[slice]:
-    """Cut sorted shapes [N, axes] into batches of least cost, which is padded tokens and `_CALL_TOKENS` for each."""
+    """Cut sorted shapes [N, axes] into batches of least cost, which is padded tokens and `CALL_TOKENS` for each."""
     costs = np.zeros(len(shapes) + 1)
     starts = np.zeros(len(shapes) + 1, np.int64)
     for stop in range(1, len(shapes) + 1):
         most = min(stop, batch_size or stop, batch_tokens // max(1, int(shapes[stop - 1].prod())))
         rows = np.arange(1, max(1, most) + 1)
         padded = np.maximum.accumulate(shapes[stop - len(rows) : stop][::-1]).prod(axis=1) * rows
-        found = costs[stop - rows] + padded + _CALL_TOKENS
+        found = costs[stop - rows] + padded + CALL_TOKENS
         found[1:][padded[1:] > batch_tokens] = np.inf  # a row alone may be longer
         best = int(found.argmin())
         costs[stop], starts[stop] = found[best], stop - rows[best]

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from zoo_cli.data.batching import CALL_TOKENS
 from zoo_cli.serve.jobs import Job, out_of_time
-
-PADDING = 0.15
-"""Largest share of padding that joining sequences of different lengths may cost.
-
-On a processor a batch of eight is a third faster than eight single runs, so more padding than this eats the gain."""
 
 
 @dataclass(slots=True, eq=False)
@@ -37,7 +34,10 @@ class Row:
 
 
 def choose(lengths: Sequence[int], first: int, allowed: Callable[[int], int]) -> list[int]:
-    """Rows that are computed together: one that must be among them, and those nearest to it in length.
+    """Rows that are computed together: those that share a batch with one of them where all are computed at least cost.
+
+    As in `zoo_cli.data.batching.plan_batches`, the cost is tokens, those of padding counted, and `CALL_TOKENS` for each
+    batch.
 
     Args:
         lengths: tokens of each row.
@@ -47,24 +47,26 @@ def choose(lengths: Sequence[int], first: int, allowed: Callable[[int], int]) ->
     Returns:
         Indices of the rows, `first` among them.
     """
-    order = sorted(range(len(lengths)), key=lengths.__getitem__)
-    low = high = order.index(first)
-    tokens = longest = lengths[first]
-    while high - low + 1 < len(order):
-        shorter = lengths[order[low - 1]] if low > 0 else None
-        longer = lengths[order[high + 1]] if high + 1 < len(order) else None
-        count = high - low + 1
-        # Joining a shorter row pads that row, joining a longer one pads all others.
-        down = shorter is not None and (longer is None or longest - shorter <= (longer - longest) * count)
-        length = shorter if down else longer
-        assert length is not None  # a row is left on one side at least
-        widest = max(longest, length)
-        padded = widest * (count + 1)
-        if count + 1 > allowed(widest) or padded - (tokens + length) > PADDING * padded:
-            break
-        low, high = (low - 1, high) if down else (low, high + 1)
-        tokens, longest = tokens + length, widest
-    return [order[place] for place in range(low, high + 1)]
+    order = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
+    place, most = order.index(first), allowed(lengths[first])
+    near = order[max(0, place - most) : place + most]  # a full batch on either side: a long queue costs no more
+    limits = {length: allowed(length) for length in {lengths[index] for index in near}}
+    costs, starts = [0], [0]  # of the cheapest batches of the first rows, and where the last of them starts
+    for stop in range(1, len(near) + 1):
+        least, best = math.inf, stop - 1
+        for start in range(stop - 1, -1, -1):
+            longest, count = lengths[near[start]], stop - start
+            if count > limits[longest] and count > 1:
+                break
+            cost = costs[start] + count * longest + CALL_TOKENS
+            if cost < least:
+                least, best = cost, start
+        costs.append(int(least))
+        starts.append(best)
+    stop = len(near)
+    while first not in near[starts[stop] : stop]:
+        stop = starts[stop]
+    return near[starts[stop] : stop]
 
 
 class WaitingRows:
