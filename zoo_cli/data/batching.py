@@ -13,7 +13,7 @@ import numpy as np
 
 NOTHING: frozenset[str] = frozenset()
 CALL_TOKENS = 32
-"""Padding that one batch less is worth, but in training: about what a call of a small model costs beside its products."""
+"""Padding that a batch less is worth in prediction: about what a call of a small model costs beside its products."""
 
 
 def pad(
