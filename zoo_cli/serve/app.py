@@ -53,13 +53,16 @@ class Zoo(FastAPI):
         return document
 
 
-def create_app(settings: ServeSection, models: list[ServedModel], metrics: Metrics) -> tuple[ASGIApp, Host]:
+def create_app(
+    settings: ServeSection, models: list[ServedModel], metrics: Metrics, ready_first: bool = False
+) -> tuple[ASGIApp, Host]:
     """The application for open models, which it starts by itself.
 
     Args:
         settings: of the server.
         models: open, not started.
         metrics: of the process.
+        ready_first: start the models before the first request is accepted.
 
     Raises:
         UsageError: a file of keys cannot be read.
@@ -70,7 +73,10 @@ def create_app(settings: ServeSection, models: list[ServedModel], metrics: Metri
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        host.begin(models)
+        if ready_first:
+            await host.start(models)
+        else:
+            host.begin(models)
         yield
         await host.close()
 

@@ -147,20 +147,26 @@ def bind(settings: ServeSection) -> socket.socket:
     return listening
 
 
-def serve(settings: ServeSection, listening: socket.socket, started: Callable[[], None] = lambda: None) -> None:
+def serve(
+    settings: ServeSection,
+    listening: socket.socket,
+    started: Callable[[], None] = lambda: None,
+    ready_first: bool = False,
+) -> None:
     """Serve until a stop signal.
 
     Args:
         settings: with the models.
         listening: from `bind`.
         started: called when all files are read; the models are not ready yet.
+        ready_first: accept nothing before the models are ready, since another process does.
 
     Raises:
         ZooError: a bundle or a file of keys cannot be read.
     """
     _log_to_stderr()
     metrics = Metrics()
-    application, host = create_app(settings, open_models(settings, metrics), metrics)
+    application, host = create_app(settings, open_models(settings, metrics), metrics, ready_first)
     _check_certificate(settings)
     sys.setswitchinterval(SWITCH_INTERVAL)
     config = uvicorn.Config(

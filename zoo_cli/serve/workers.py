@@ -1,7 +1,8 @@
 """Several server processes on one socket: started, watched and stopped by a parent that serves nothing itself.
 
 The parent binds the socket; the processes share nothing else. One that dies is started again, after a pause that grows
-while it keeps dying.
+while it keeps dying. All but the very first one accept requests only when their models are ready: that one says
+meanwhile that the server lives, and is not ready.
 """
 
 from __future__ import annotations
@@ -65,14 +66,14 @@ class Supervisor:
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, self._stop)
         with tempfile.TemporaryDirectory(prefix="zoo-metrics-") as folder:
-            self._workers = [_Worker(self._start(folder)) for _ in range(self.settings.workers)]
+            self._workers = [_Worker(self._start(folder, number > 0)) for number in range(self.settings.workers)]
             started()
             while not self.stopping:
                 time.sleep(0.2)
                 self._look_after(folder)
             return self._wait()
 
-    def _start(self, folder: str) -> subprocess.Popen[bytes]:
+    def _start(self, folder: str, ready_first: bool = True) -> subprocess.Popen[bytes]:
         descriptor = self.listening.fileno()
         code = "from zoo_cli.serve.workers import work; work()"
         process = subprocess.Popen(
@@ -83,7 +84,7 @@ class Supervisor:
             start_new_session=True,  # the terminal's signals reach the parent only, which passes them on
         )
         assert process.stdin is not None
-        order = {"settings": self.settings.model_dump(mode="json"), "socket": descriptor}
+        order = {"settings": self.settings.model_dump(mode="json"), "socket": descriptor, "ready_first": ready_first}
         process.stdin.write(json.dumps(order).encode() + b"\n")
         process.stdin.flush()
         return process
@@ -142,7 +143,7 @@ def work() -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
     settings = ServeSection.model_validate(order["settings"])
     try:
-        serve(settings, socket.socket(fileno=order["socket"]))
+        serve(settings, socket.socket(fileno=order["socket"]), ready_first=order["ready_first"])
     except ZooError as error:
         show_error(error)
         sys.exit(error.exit_code)
