@@ -6,12 +6,14 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +25,11 @@ from tests.serve.live import ROOT, Live, serving
 from zoo_cli.base.errors import ArtifactError, MemoryLimitError, UsageError, ZooError
 from zoo_cli.base.files import sha256_file
 from zoo_cli.cli.serve import settings_of
+from zoo_cli.recipe.schema import ServedModel, ServeSection
 from zoo_cli.runtime.loading import default_name
 from zoo_cli.serve.middleware import Keys
-from zoo_cli.serve.server import check
+from zoo_cli.serve.server import bind, check
+from zoo_cli.serve.workers import Supervisor
 
 PATH = "/v1/sequence_classification"
 
@@ -116,7 +120,8 @@ def test_serving_imports_neither_paddle_nor_training_code(bundles: dict[str, Pat
     code = """
 import sys
 from zoo_cli.recipe.schema import ServedModel, ServeSection
-from zoo_cli.serve.server import check
+from zoo_cli.serve.server import bind, check
+from zoo_cli.serve.workers import Supervisor
 check(ServeSection(models={"m": ServedModel(bundle=sys.argv[1])}))
 import zoo_cli.serve.workers
 found = [n for n in sys.modules if n.split(".")[0] == "paddle" or n.startswith(("zoo_cli.engine", "zoo_cli.export"))]
@@ -275,18 +280,29 @@ def test_workers_share_a_port_and_are_replaced_when_they_die(bundles: dict[str, 
         assert sum(float(line.rpartition(" ")[2]) for line in counted) == 20
         os.kill(children[0], signal.SIGKILL)
         end = time.monotonic() + 20
-        replaced, later = None, 0
-        # The one that takes its place is asked nothing before it can answer.
-        while time.monotonic() < end and later < 20:
-            if replaced is None and len(set(_children(live.process.pid)) - {children[0]}) == 2:
-                replaced = time.monotonic()
-            later += replaced is not None and time.monotonic() > replaced + 3
+        while time.monotonic() < end and len(set(_children(live.process.pid)) - {children[0]}) < 2:
+            time.sleep(0.05)
+        assert len(set(_children(live.process.pid)) - {children[0]}) == 2
+        for _ in range(20):
             with httpx.Client(base_url=live.url, timeout=30) as client:
                 assert client.post(PATH, json={"text": WORDS}).status_code == 200
-        assert later == 20
         assert f"worker {children[0]} ended" in live.log.read_text()
         assert live.stop() == 0
         assert not _children(live.process.pid)
+
+
+@pytest.mark.parametrize(("ready_first", "status"), [(True, b"200"), (False, b"503")])
+def test_a_worker_may_be_asked_nothing_before_it_can_answer(
+    bundles: dict[str, Path], tmp_path: Path, ready_first: bool, status: bytes
+) -> None:
+    settings = ServeSection(port=0, models={"slow": ServedModel(bundle=str(bundles["slow"]))})
+    with closing(bind(settings)) as listening, socket.create_connection(listening.getsockname()) as connection:
+        connection.sendall(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
+        with Supervisor(settings, listening)._start(str(tmp_path), ready_first) as process:
+            try:
+                assert connection.recv(12).split()[1] == status
+            finally:
+                process.kill()
 
 
 def test_workers_end_with_their_parent(bundles: dict[str, Path], tmp_path: Path) -> None:
