@@ -83,11 +83,10 @@ def settings_of(
 
     Raises:
         UsageError: a value is wrong, or there is nothing to serve.
-        ArtifactError: a bundle is not there (`no-bundle`).
     """
     from zoo_cli.cli.sections import sections_of
     from zoo_cli.recipe.schema import ServedModel, ServeSection
-    from zoo_cli.runtime.loading import default_name, existing_bundle
+    from zoo_cli.runtime.loading import bundle_folder, default_name
 
     if source is not None:
         bundles = [str(source), *bundles]
@@ -103,7 +102,7 @@ def settings_of(
         bundles = [str(_bundle_of(loaded))]
     models: dict[str, ServedModel] = {}
     for index, place in enumerate(bundles):
-        folder = existing_bundle(Path(place))
+        folder = bundle_folder(Path(place))
         name = default_name(folder)
         if name in models:
             name = f"{name}-{index + 1}"

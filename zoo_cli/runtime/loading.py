@@ -93,7 +93,7 @@ def open_bundle(
     """Check a bundle's files and open it; nothing in it is executed or unpickled.
 
     Args:
-        bundle: folder that `zoo export` or `zoo quantize` wrote.
+        bundle: folder that `zoo export` or `zoo quantize` wrote, or the run folder that it is in.
         backend: ``"onnx"``, ``"openvino"`` or ``"paddle"``; by default the first of these that the bundle has.
         precision: ``"fp32"`` or ``"int8"``; by default fp32 if the bundle has it.
         threads: threads of the back end; by default the cores that the process owns.
@@ -104,7 +104,7 @@ def open_bundle(
         PlatformError: the back end is not installed.
         UsageError: there is no such back end.
     """
-    folder = Path(bundle)
+    folder = existing_bundle(Path(bundle))
     verify_manifest(folder)
     engine, numbers = _choose(folder, backend, precision)
     graph = BACKENDS[engine](folder, numbers, threads)
