@@ -117,4 +117,5 @@ def test_freed_memory_is_kept_unless_the_user_says_how_it_is_managed(variables: 
     faults = subprocess.run(
         [sys.executable, "-c", FAULTS], env={**environment, **variables}, capture_output=True, text=True, check=True
     ).stdout
-    assert (int(faults) < 4096) == kept  # of the 8 x 4,096 pages of 4 kB
+    # Of 8 x 4,096 pages of 4 kB; the first tensors may still find no free place.
+    assert (int(faults) < 4 * 4096) == kept
