@@ -1,8 +1,8 @@
 """Several server processes on one socket: started, watched and stopped by a parent that serves nothing itself.
 
 The parent binds the socket; the processes share nothing else. One that dies is started again, after a pause that grows
-while it keeps dying. All but the very first one accept requests only when their models are ready: that one says
-meanwhile that the server lives, and is not ready.
+while it keeps dying, and accepts requests only when its models are ready, as others do that are. The first ones accept
+them at once, to say that the server lives and is not ready yet.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Supervisor:
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, self._stop)
         with tempfile.TemporaryDirectory(prefix="zoo-metrics-") as folder:
-            self._workers = [_Worker(self._start(folder, number > 0)) for number in range(self.settings.workers)]
+            self._workers = [_Worker(self._start(folder, ready_first=False)) for _ in range(self.settings.workers)]
             started()
             while not self.stopping:
                 time.sleep(0.2)
