@@ -6,13 +6,14 @@ Training, offline prediction and the server all pad and unpad with these functio
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from functools import cache
 
 import numpy as np
 
 NOTHING: frozenset[str] = frozenset()
-CALL_TOKENS = 32
+_CALL_TOKENS = 32
 """Padding that a batch less is worth in prediction: about what a call of a small model costs beside its products."""
 
 
@@ -166,26 +167,44 @@ def plan_batches(
     order = np.argsort(-shapes[:, -1], kind="stable")
     if batch_tokens is None:
         return [batch.tolist() for batch in _cut(order, shapes, batch_size, batch_tokens)]
-    return [order[place].tolist() for place in _cheapest(shapes[order], batch_size, batch_tokens)]
+    most = batch_size or max(1, len(order))
+    batches = cheapest(
+        shapes[order, -1].tolist(),
+        shapes[order, :-1].prod(axis=1).tolist(),
+        lambda size: min(most, batch_tokens // max(1, size)),
+    )
+    return [order[batch].tolist() for batch in batches]
 
 
-def _cheapest(shapes: np.ndarray, batch_size: int | None, batch_tokens: int) -> list[slice]:
-    """Cut sorted shapes [N, axes] into batches of least cost, which is padded tokens and `CALL_TOKENS` for each."""
-    costs = np.zeros(len(shapes) + 1)
-    starts = np.zeros(len(shapes) + 1, np.int64)
-    for stop in range(1, len(shapes) + 1):
-        most = min(stop, batch_size or stop, batch_tokens // max(1, int(shapes[stop - 1].prod())))
-        rows = np.arange(1, max(1, most) + 1)
-        padded = np.maximum.accumulate(shapes[stop - len(rows) : stop][::-1]).prod(axis=1) * rows
-        found = costs[stop - rows] + padded + CALL_TOKENS
-        found[1:][padded[1:] > batch_tokens] = np.inf  # a row alone may be longer
-        best = int(found.argmin())
-        costs[stop], starts[stop] = found[best], stop - rows[best]
-    batches = []
-    stop = len(shapes)
+def cheapest(lengths: Sequence[int], sequences: Sequence[int], allowed: Callable[[int], int]) -> list[slice]:
+    """Cut rows into the batches that together cost least: their tokens with padding, and `_CALL_TOKENS` for each.
+
+    Args:
+        lengths: tokens of the longest sequence of each row; the longest row comes first.
+        sequences: number of sequences in each row, such as the choices of a question.
+        allowed: from the tokens of a padded row to the number of such rows in a batch; one is always allowed.
+
+    Returns:
+        The places of the rows of each batch.
+    """
+    allowed = cache(allowed)
+    costs, starts = [0], [0]  # of the cheapest batches of the first rows, and where the last of them starts
+    for stop in range(1, len(lengths) + 1):
+        best, most = stop - 1, 0
+        least = math.inf
+        for start in range(stop - 1, -1, -1):
+            count, most = stop - start, max(most, sequences[start])
+            size = most * lengths[start]
+            if count > 1 and count > allowed(size):
+                break
+            if costs[start] + count * size < least:
+                least, best = costs[start] + count * size, start
+        costs.append(int(least) + _CALL_TOKENS)
+        starts.append(best)
+    batches, stop = [], len(lengths)
     while stop:
-        batches.append(slice(int(starts[stop]), stop))
-        stop = int(starts[stop])
+        batches.append(slice(starts[stop], stop))
+        stop = starts[stop]
     return batches[::-1]
 
 

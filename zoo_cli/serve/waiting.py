@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from zoo_cli.data.batching import CALL_TOKENS
+from zoo_cli.data.batching import cheapest
 from zoo_cli.serve.jobs import Job, out_of_time
 
 
@@ -36,9 +35,6 @@ class Row:
 def choose(lengths: Sequence[int], first: int, allowed: Callable[[int], int]) -> list[int]:
     """Rows that are computed together: those that share a batch with one of them where all are computed at least cost.
 
-    As in `zoo_cli.data.batching.plan_batches`, the cost is tokens, those of padding counted, and `CALL_TOKENS` for each
-    batch.
-
     Args:
         lengths: tokens of each row.
         first: the row that must be among them.
@@ -50,23 +46,8 @@ def choose(lengths: Sequence[int], first: int, allowed: Callable[[int], int]) ->
     order = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
     place, most = order.index(first), allowed(lengths[first])
     near = order[max(0, place - most) : place + most]  # a full batch on either side: a long queue costs no more
-    limits = {length: allowed(length) for length in {lengths[index] for index in near}}
-    costs, starts = [0], [0]  # of the cheapest batches of the first rows, and where the last of them starts
-    for stop in range(1, len(near) + 1):
-        least, best = math.inf, stop - 1
-        for start in range(stop - 1, -1, -1):
-            longest, count = lengths[near[start]], stop - start
-            if count > limits[longest] and count > 1:
-                break
-            cost = costs[start] + count * longest + CALL_TOKENS
-            if cost < least:
-                least, best = cost, start
-        costs.append(int(least))
-        starts.append(best)
-    stop = len(near)
-    while first not in near[starts[stop] : stop]:
-        stop = starts[stop]
-    return near[starts[stop] : stop]
+    batches = cheapest([lengths[index] for index in near], [1] * len(near), allowed)
+    return next(near[batch] for batch in batches if first in near[batch])
 
 
 class WaitingRows:
