@@ -167,11 +167,11 @@ class ErnieDocLayer(nn.Layer):
     def forward(self, hidden: Tensor, memory: Tensor, positions: Tensor, types: Tensor, bias: Tensor) -> Tensor:
         """`hidden` [B, S, H] -> [B, S, H]; other arguments as in `RelativeAttention`."""
         inner = self.norm1(hidden) if self.normalize_before else hidden  # the memory is not normed
-        hidden = hidden + self.dropout(self.attn(inner, memory, positions, types, bias))
+        hidden = self.dropout(self.attn(inner, memory, positions, types, bias), hidden)
         if not self.normalize_before:
             hidden = self.norm1(hidden)
         inner = self.norm2(hidden) if self.normalize_before else hidden
-        hidden = hidden + self.dropout(self.ffn(inner))
+        hidden = self.dropout(self.ffn(inner), hidden)
         return hidden if self.normalize_before else self.norm2(hidden)
 
 

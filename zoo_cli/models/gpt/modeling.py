@@ -122,11 +122,11 @@ class GPTDecoderLayer(nn.Layer):
     def forward(self, hidden: Tensor, bias: Tensor, past: Cache | None = None) -> AttentionResult:
         """One layer on `hidden` [B, S, H]; the result's `hidden` is the layer's output, the rest is its attention's."""
         attention = self.self_attn(self.norm1(hidden) if self.normalize_before else hidden, bias, past)
-        hidden = hidden + self.dropout1(attention.hidden)
+        hidden = self.dropout1(attention.hidden, hidden)
         if not self.normalize_before:
             hidden = self.norm1(hidden)
         inner = self.norm2(hidden) if self.normalize_before else hidden
-        hidden = hidden + self.dropout2(self.linear2(self.activation(self.linear1(inner))))
+        hidden = self.dropout2(self.linear2(self.activation(self.linear1(inner))), hidden)
         if not self.normalize_before:
             hidden = self.norm2(hidden)
         return attention._replace(hidden=hidden)
