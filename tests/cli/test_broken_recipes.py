@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.cli.conftest import Zoo
 from zoo_cli.base.errors import ErrorGroup, ZooError
-from zoo_cli.cli.app import main
 from zoo_cli.recipe.loading import load_recipe, recipe_names
 
 RECIPES = recipe_names()
@@ -61,23 +60,10 @@ def test_broken_recipes_are_refused(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mutation", MUTATIONS)
 @pytest.mark.parametrize("verb", ["finetune", "run", "export"])
-def test_commands_leave_nothing_behind(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    verb: str,
-    mutation: Callable[[str], bytes],
-) -> None:
+def test_commands_leave_nothing_behind(zoo: Zoo, tmp_path: Path, verb: str, mutation: Callable[[str], bytes]) -> None:
     path = tmp_path / "broken.yaml"
     path.write_bytes(mutation(RECIPES["uie/msra"].read_text(encoding="utf-8")))
-    work = tmp_path / "work"
-    work.mkdir()
-    monkeypatch.chdir(work)
-    monkeypatch.setattr(sys, "argv", ["zoo", verb, "-r", str(path), "--tiny", "--json"])
-    monkeypatch.delenv("ZOO_DEBUG", raising=False)
-    with pytest.raises(SystemExit) as ended:
-        main()
-    said = capsys.readouterr()
-    assert ended.value.code == 2 and "Traceback" not in said.err
-    assert json.loads(said.out)["error"]["line"]
-    assert list(work.iterdir()) == []
+    status, out, _ = zoo(verb, "-r", str(path), "--tiny", "--json")
+    assert status == 2
+    assert json.loads(out)["error"]["line"]
+    assert list((tmp_path / "work").iterdir()) == []

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from tests.cli.conftest import Zoo
 from tests.cli.parsing import ROOT, calls, commands, parse
 from zoo_cli.base.messages import catalogue
-from zoo_cli.cli.app import main
 from zoo_cli.cli.help import Page, texts, wrap
 
 ALL = dict(commands())
@@ -84,13 +82,7 @@ def test_wrapping_loses_nothing(text: str, width: int) -> None:
         ("finetune -r", 2, "error: '-r' needs a value [wrong-call]"),
     ],
 )
-def test_wrong_calls_say_what_is_right(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: str, status: int, said: str
-) -> None:
-    monkeypatch.setenv("ZOO_LANG", "en")
-    monkeypatch.setattr(sys, "argv", ["zoo", *words.split()])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    shown = capsys.readouterr()
-    assert (ended.value.code or 0) == status
-    assert said in (shown.err if status else shown.out)
+def test_wrong_calls_say_what_is_right(zoo: Zoo, words: str, status: int, said: str) -> None:
+    code, out, err = zoo(*words.split())
+    assert code == status
+    assert said in (err if status else out)
