@@ -23,17 +23,20 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from collections import Counter
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from load import make_classifier, zoo_server
+from load import Server, make_classifier, zoo_server
 from mixture import Model, name_models, open_models
 
 from zoo_cli.runtime.golden import same_answer
 
 JSON = {"Content-Type": "application/json"}
+WORKERS = 2
+"""Processes of the server."""
 DISTINCT = 300
 """Different requests whose answers are known."""
 PATIENCE = 120
@@ -161,6 +164,16 @@ def children_of(parent: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
 
 
+def wait_for_all(server: Server) -> None:
+    """Wait until every process answers with every model: one process is enough to be ready."""
+    ready = []
+    while not ready or min(ready) < WORKERS:
+        time.sleep(0.1)
+        with urllib.request.urlopen(server.url + "/metrics") as answer:
+            lines = answer.read().decode().splitlines()
+        ready = [float(line.rpartition(" ")[2]) for line in lines if line.startswith("zoo_model_ready{")]
+
+
 def resident(processes: list[int]) -> int:
     """Bytes of the processes that are in memory."""
     pages = (int(Path(f"/proc/{process}/statm").read_text().split()[1]) for process in processes)
@@ -206,10 +219,17 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         bundles = options.bundle or [make_classifier(Path(scratch))["bundle"]]
         models = open_models(bundles, DISTINCT, Path(scratch))
-        settings = ["--workers", "2", "serve.threads=1", "serve.header_timeout=2", f"serve.limits.timeout={PATIENCE}"]
+        settings = [
+            "--workers",
+            str(WORKERS),
+            "serve.threads=1",
+            "serve.header_timeout=2",
+            f"serve.limits.timeout={PATIENCE}",
+        ]
         settings.append("serve.limits.tokens=100000000")  # schemas of many levels ask much of models that find much
         with zoo_server(bundles, [*settings, *options.settings]) as server:
             process = server.process
+            wait_for_all(server)
             name_models(models, server)
             clients = Clients(server.host, server.port, models)
             clients.start(options.clients)

@@ -6,14 +6,12 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +23,9 @@ from tests.serve.live import ROOT, Live, serving
 from zoo_cli.base.errors import ArtifactError, MemoryLimitError, UsageError, ZooError
 from zoo_cli.base.files import sha256_file
 from zoo_cli.cli.serve import settings_of
-from zoo_cli.recipe.schema import ServedModel, ServeSection
 from zoo_cli.runtime.loading import default_name
 from zoo_cli.serve.middleware import Keys
-from zoo_cli.serve.server import bind, check
-from zoo_cli.serve.workers import Supervisor
+from zoo_cli.serve.server import check
 
 PATH = "/v1/sequence_classification"
 
@@ -268,21 +264,22 @@ def test_keys_and_cache(bundles: dict[str, Path], tmp_path: Path) -> None:
 
 
 def test_workers_share_a_port_and_are_replaced_when_they_die(bundles: dict[str, Path], tmp_path: Path) -> None:
+    def counted(live: Live) -> float:
+        text = httpx.get(live.url + "/metrics").text  # whichever answers knows the numbers of both
+        lines = [line for line in text.splitlines() if line.startswith("zoo_requests_total") and PATH in line]
+        return sum(float(line.rpartition(" ")[2]) for line in lines)
+
     with serving(tmp_path, str(bundles["single"]), "--workers", "2", "serve.threads=1") as live:
-        children = _children(live.process.pid)
-        assert len(children) == 2
+        children = _workers(live.process.pid, 2)
         for _ in range(20):
             with httpx.Client(base_url=live.url) as client:
                 assert client.post(PATH, json={"text": WORDS}).status_code == 200
-        with httpx.Client(base_url=live.url) as client:  # whichever answers knows the numbers of both
-            text = client.get("/metrics").text
-        counted = [line for line in text.splitlines() if line.startswith("zoo_requests_total") and PATH in line]
-        assert sum(float(line.rpartition(" ")[2]) for line in counted) == 20
-        os.kill(children[0], signal.SIGKILL)
-        end = time.monotonic() + 20
-        while time.monotonic() < end and len(set(_children(live.process.pid)) - {children[0]}) < 2:
+        end = time.monotonic() + 10
+        while counted(live) < 20 and time.monotonic() < end:  # a request is counted after it is answered
             time.sleep(0.05)
-        assert len(set(_children(live.process.pid)) - {children[0]}) == 2
+        assert counted(live) == 20
+        os.kill(children[0], signal.SIGKILL)
+        _workers(live.process.pid, 2, killed=children[0])
         for _ in range(20):
             with httpx.Client(base_url=live.url, timeout=30) as client:
                 assert client.post(PATH, json={"text": WORDS}).status_code == 200
@@ -291,28 +288,44 @@ def test_workers_share_a_port_and_are_replaced_when_they_die(bundles: dict[str, 
         assert not _children(live.process.pid)
 
 
-@pytest.mark.parametrize(("ready_first", "status"), [(True, b"200"), (False, b"503")])
-def test_a_worker_may_be_asked_nothing_before_it_can_answer(
-    bundles: dict[str, Path], tmp_path: Path, ready_first: bool, status: bytes
-) -> None:
-    settings = ServeSection(port=0, models={"slow": ServedModel(bundle=str(bundles["slow"]))})
-    with closing(bind(settings)) as listening, socket.create_connection(listening.getsockname()) as connection:
-        connection.sendall(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
-        with Supervisor(settings, listening)._start(str(tmp_path), ready_first) as process:
-            try:
-                assert connection.recv(12).split()[1] == status
-            finally:
-                process.kill()
+def test_a_server_that_has_been_ready_stays_so(bundles: dict[str, Path], tmp_path: Path) -> None:
+    def ask(path: str) -> int:
+        return httpx.get(live.url + path, timeout=30).status_code  # a connection of its own, to whichever process
+
+    def ask_until_ready(count: int) -> set[int]:
+        end, found = time.monotonic() + 60, set()
+        while live.log.read_text().count("is ready") < count:
+            assert time.monotonic() < end
+            found.add(ask("/readyz"))
+        return found | {ask("/readyz") for _ in range(20)}
+
+    with serving(tmp_path, str(bundles["slow"]), "--workers", "2", "serve.threads=1", ready=False) as live:
+        assert ask("/livez") == 200
+        assert ask("/readyz") == 503
+        live.wait_ready()
+        assert ask_until_ready(2) == {200}
+        os.kill(_children(live.process.pid)[0], signal.SIGKILL)
+        assert ask_until_ready(3) == {200}
+        assert live.stop() == 0
 
 
 def test_workers_end_with_their_parent(bundles: dict[str, Path], tmp_path: Path) -> None:
     with serving(tmp_path, str(bundles["single"]), "--workers", "2", "serve.threads=1") as live:
-        children = _children(live.process.pid)
+        children = _workers(live.process.pid, 2)
         live.stop(signal.SIGKILL)
         end = time.monotonic() + 10
         while time.monotonic() < end and any(Path(f"/proc/{child}/cmdline").exists() for child in children):
             time.sleep(0.05)
         assert not any(_alive(child) for child in children)
+
+
+def _workers(parent: int, count: int, killed: int | None = None) -> list[int]:
+    """The server's processes, as soon as there are so many."""
+    end = time.monotonic() + 30
+    while len(found := [child for child in _children(parent) if child != killed]) < count:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    return found
 
 
 def _children(parent: int) -> list[int]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import shutil
+import socket
 import ssl
 import subprocess
 import time
@@ -98,6 +100,27 @@ def test_only_this_machine_unless_told_otherwise(server: Live) -> None:
     assert server.url.startswith("http://127.0.0.1:")
     with contextlib.closing(bind(ServeSection(port=0))) as listening:
         assert listening.getsockname()[0] == "127.0.0.1"
+
+
+def test_answers_do_not_wait_for_acknowledgements() -> None:
+    """asyncio switches Nagle's algorithm off for the connections of a socket that it knows to be TCP."""
+
+    async def accepted() -> int:
+        arrived: asyncio.Future[socket.socket] = asyncio.get_running_loop().create_future()
+        listening = bind(ServeSection(port=0))
+        address = listening.getsockname()
+
+        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            arrived.set_result(writer.get_extra_info("socket"))
+
+        async with await asyncio.start_server(accept, sock=listening):
+            _, writer = await asyncio.open_connection(*address)
+            connection = await arrived
+            option = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            writer.close()
+        return option
+
+    assert asyncio.run(accepted())
 
 
 def test_scripts_of_other_origins_get_nothing(server: Live) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -54,7 +54,11 @@ class Zoo(FastAPI):
 
 
 def create_app(
-    settings: ServeSection, models: list[ServedModel], metrics: Metrics, ready_first: bool = False
+    settings: ServeSection,
+    models: list[ServedModel],
+    metrics: Metrics,
+    ready_first: bool = False,
+    models_started: Callable[[], None] = lambda: None,
 ) -> tuple[ASGIApp, Host]:
     """The application for open models, which it starts by itself.
 
@@ -63,11 +67,12 @@ def create_app(
         models: open, not started.
         metrics: of the process.
         ready_first: start the models before the first request is accepted.
+        models_started: called when each model is ready or has failed.
 
     Raises:
         UsageError: a file of keys cannot be read.
     """
-    host = Host(settings, metrics)
+    host = Host(settings, metrics, models_started)
     keys = Keys(settings.api_keys) if settings.api_keys else None
     admin = Keys(settings.admin_keys) if settings.admin_keys else None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from zoo_cli.base.errors import ZooError
@@ -30,11 +30,13 @@ class Host:
     Args:
         settings: of the server.
         metrics: of the process.
+        started: called when each model of `start` is ready or has failed.
     """
 
-    def __init__(self, settings: ServeSection, metrics: Metrics) -> None:
+    def __init__(self, settings: ServeSection, metrics: Metrics, started: Callable[[], None] = lambda: None) -> None:
         self.settings = settings
         self.metrics = metrics
+        self._started = started
         self.models: dict[str, ServedModel] = {}
         self.pending: list[ServedModel] = []
         self.stopping = False
@@ -119,6 +121,7 @@ class Host:
                 _log.info("model %s (version %s) is ready", model.name, model.version)
             finally:
                 self.pending.remove(model)
+        self._started()
 
     async def load(self, name: str, section: ServedModelSection) -> ServedModel:
         """Load a model, or a new version of one; requests go to the old version until the new one has proven itself.

@@ -129,7 +129,9 @@ def bind(settings: ServeSection) -> socket.socket:
         PlatformError: the address is taken or not this machine's (`cannot-listen`).
     """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    # With its protocol, or asyncio does not know that connections are TCP, and leaves Nagle's algorithm on: an answer is
+    # written in two parts, of which the second would wait for the client's acknowledgement, which comes after 40 ms.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((settings.host, settings.port))
@@ -152,6 +154,7 @@ def serve(
     listening: socket.socket,
     started: Callable[[], None] = lambda: None,
     ready_first: bool = False,
+    models_started: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve until a stop signal.
 
@@ -160,13 +163,14 @@ def serve(
         listening: from `bind`.
         started: called when all files are read; the models are not ready yet.
         ready_first: accept nothing before the models are ready, since another process does.
+        models_started: called when each model is ready or has failed.
 
     Raises:
         ZooError: a bundle or a file of keys cannot be read.
     """
     _log_to_stderr()
     metrics = Metrics()
-    application, host = create_app(settings, open_models(settings, metrics), metrics, ready_first)
+    application, host = create_app(settings, open_models(settings, metrics), metrics, ready_first, models_started)
     _check_certificate(settings)
     sys.setswitchinterval(SWITCH_INTERVAL)
     config = uvicorn.Config(

@@ -1,8 +1,9 @@
 """Several server processes on one socket: started, watched and stopped by a parent that serves nothing itself.
 
-The parent binds the socket; the processes share nothing else. One that dies is started again, after a pause that grows
-while it keeps dying, and accepts requests only when its models are ready, as others do that are. The first ones accept
-them at once, to say that the server lives and is not ready yet.
+The parent binds the socket; the processes share nothing else. The first process accepts requests at once, to say that
+the server lives and is not ready yet; so that nobody hears this after it has been ready, the others are started when
+the first one is, and accept requests only when their models are ready, too. One that dies is started again, after a
+pause that grows while it keeps dying.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 import json
 import logging
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -37,8 +40,15 @@ _STABLE = 60.0
 @dataclass
 class _Worker:
     process: subprocess.Popen[bytes]
+    loading: int
+    """End of a pipe that the process closes when its models are ready or have failed."""
     started: float = field(default_factory=time.monotonic)
     pause: float = 0.5
+
+    @property
+    def settled(self) -> bool:
+        """Whether its models are ready or have failed."""
+        return bool(select.select([self.loading], [], [], 0)[0])
 
 
 class Supervisor:
@@ -52,7 +62,7 @@ class Supervisor:
     def __init__(self, settings: ServeSection, listening: socket.socket) -> None:
         self.settings = settings
         self.listening = listening
-        self.stopping = False
+        self._stopping = threading.Event()
         self._workers: list[_Worker] = []
 
     def run(self, started: Callable[[], None]) -> int:
@@ -66,52 +76,68 @@ class Supervisor:
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, self._stop)
         with tempfile.TemporaryDirectory(prefix="zoo-metrics-") as folder:
-            self._workers = [_Worker(self._start(folder, ready_first=False)) for _ in range(self.settings.workers)]
+            self._workers = [self._start(folder)]
             started()
-            while not self.stopping:
-                time.sleep(0.2)
+            while not self._stopping.wait(0.2):
                 self._look_after(folder)
+                while self._workers[0].settled and len(self._workers) < self.settings.workers:
+                    self._workers.append(self._start(folder))
             return self._wait()
 
-    def _start(self, folder: str, ready_first: bool = True) -> subprocess.Popen[bytes]:
+    def _start(self, folder: str, pause: float = 0.5) -> _Worker:
         descriptor = self.listening.fileno()
+        loading, loaded = os.pipe()
         code = "from zoo_cli.serve.workers import work; work()"
         process = subprocess.Popen(
             [sys.executable, "-c", code],
             stdin=subprocess.PIPE,
-            pass_fds=[descriptor],
+            pass_fds=[descriptor, loaded],
             env={**os.environ, SHARED_FOLDER: folder},
             start_new_session=True,  # the terminal's signals reach the parent only, which passes them on
         )
+        os.close(loaded)
         assert process.stdin is not None
-        order = {"settings": self.settings.model_dump(mode="json"), "socket": descriptor, "ready_first": ready_first}
+        order = {
+            "settings": self.settings.model_dump(mode="json"),
+            "socket": descriptor,
+            "loaded": loaded,
+            "ready_first": any(worker.process.poll() is None for worker in self._workers),
+        }
         process.stdin.write(json.dumps(order).encode() + b"\n")
         process.stdin.flush()
-        return process
+        return _Worker(process, loading, pause=pause)
 
     def _look_after(self, folder: str) -> None:
         for index, worker in enumerate(self._workers):
             status = worker.process.poll()
-            if status is None or self.stopping:
+            if status is None:
                 continue
             if status in _FINAL:
-                self._stop(signal.SIGTERM, None)
+                self._stopping.set()
                 return
             lived = time.monotonic() - worker.started
             mark_process_dead(worker.process.pid, folder)
             pause = 0.5 if lived > _STABLE else worker.pause
             say("worker {pid} ended with {status}; it is started again", pid=worker.process.pid, status=status)
-            time.sleep(min(pause, _LONGEST_PAUSE))
-            self._workers[index] = _Worker(self._start(folder), pause=pause * 2)
+            os.close(worker.loading)
+            if self._stopping.wait(min(pause, _LONGEST_PAUSE)):
+                del self._workers[index]
+                return
+            self._workers[index] = self._start(folder, pause * 2)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
-        self.stopping = True
+        if self._stopping.is_set():
+            self._stop_workers()  # a second signal stops them at once
+        self._stopping.set()
+
+    def _stop_workers(self) -> None:
         for worker in self._workers:
             if worker.process.poll() is None:
                 worker.process.send_signal(signal.SIGTERM)
 
     def _wait(self) -> int:
         self.listening.close()
+        self._stop_workers()
         end = time.monotonic() + self.settings.drain_delay + self.settings.drain_timeout + 10
         statuses: list[int] = []
         for worker in self._workers:
@@ -129,8 +155,6 @@ def work() -> None:
 
     It ends by itself when its parent is gone.
     """
-    import threading
-
     from zoo_cli.serve.server import serve
 
     order = json.loads(sys.stdin.buffer.readline())
@@ -143,7 +167,12 @@ def work() -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
     settings = ServeSection.model_validate(order["settings"])
     try:
-        serve(settings, socket.socket(fileno=order["socket"]), ready_first=order["ready_first"])
+        serve(
+            settings,
+            socket.socket(fileno=order["socket"]),
+            ready_first=order["ready_first"],
+            models_started=lambda: os.close(order["loaded"]),
+        )
     except ZooError as error:
         show_error(error)
         sys.exit(error.exit_code)
