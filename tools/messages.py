@@ -29,6 +29,7 @@ from zoo_cli.base import errors  # noqa: E402
 from zoo_cli.base.messages import catalogue  # noqa: E402
 from zoo_cli.cli import help  # noqa: E402
 from zoo_cli.cli.app import app  # noqa: E402
+from zoo_cli.recipe.render import template_comments  # noqa: E402
 
 EXIT_CODES = {
     name: kind.exit_code
@@ -150,6 +151,8 @@ def search() -> Found:
                     found.templates[text].append(name)
     for text, command in help.texts(typer.main.get_command(app)):
         found.templates[text].append(command)
+    for text in template_comments():
+        found.templates[text].append("zoo recipes new")
     return found
 
 

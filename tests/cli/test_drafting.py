@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import shutil
 import subprocess
 import sys
@@ -73,6 +74,18 @@ def test_what_is_said_wins_over_what_is_guessed() -> None:
     draft = Draft(str(SAMPLES / "msra" / "train.txt"), "extraction", "conll", "uie-nano")
     made = load(draft.text())
     assert (made["task"]["name"], made["data"]["format"], made["model"]["init"]) == ("extraction", "conll", "uie-nano")  # type: ignore[index]
+
+
+@pytest.mark.parametrize("name", [name for name in TASKS if task(name).formats])
+def test_comments_are_in_the_language_of_the_user(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = {}
+    for language in ("en", "zh"):
+        monkeypatch.setenv("ZOO_LANG", language)
+        texts[language] = Draft(task=name, init="scratch").text()
+    assert load(texts["zh"]) == load(texts["en"])
+    comments = [line for line in texts["zh"].splitlines() if re.match(r" *# [^:]*$|.*。$", line)]
+    assert len(comments) > 20
+    assert [line for line in comments if not re.search(r"[\u4e00-\u9fff]", line)] == []
 
 
 def test_scratch_has_a_family_and_a_vocabulary() -> None:

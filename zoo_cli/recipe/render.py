@@ -10,10 +10,12 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 from rich.cells import cell_len
 
 from zoo_cli import registry
 from zoo_cli.base.errors import UsageError
+from zoo_cli.base.messages import translate
 from zoo_cli.base.resources import resource_folder
 from zoo_cli.recipe.layers import Origin
 from zoo_cli.recipe.loading import LoadedRecipe, preset_name
@@ -22,6 +24,10 @@ from zoo_cli.recipe.validation import FORMATS
 from zoo_cli.recipe.yaml12 import Path, scalar
 
 DISTILLATION = "zoo_cli.distill.strategies:resolved"
+_WHOLE = "A recipe: one file for every verb. `zoo recipes validate FILE` checks it."
+_INIT = "A published checkpoint (`zoo weights list`), a model folder, or scratch:NAME for fresh weights."
+_VOCAB = "Vocabulary file or tokenizer folder of a model from scratch."
+_USUAL = ["epochs", "batch_size", "learning_rate", "warmup_ratio", "eval_steps", "patience", "seed"]  # of training
 _PLAIN = re.compile(r"[^\W\d][\w./-]*(:[\w./-]+)*", re.UNICODE)
 
 
@@ -105,10 +111,28 @@ def _origin(origin: Origin | None) -> str:
     return f"{origin.layer} {replace(origin.place, file=str(path), column=None)}"
 
 
+def _explanation(field: FieldInfo) -> str:
+    return " ".join((field.description or "").split())
+
+
+def _comment(text: str, indent: str = "") -> str:
+    return f"{indent}# {translate(text)}\n"
+
+
+def template_comments() -> Iterator[str]:
+    """All that `new_recipe` may explain, in English."""
+    yield from (_WHOLE, _INIT, _VOCAB)
+    sections: list[type[BaseModel]] = [DataSection]
+    sections += [spec.options for spec in map(registry.task, registry.TASKS) if spec.formats]
+    for section in sections:
+        yield from (_explanation(field) for name, field in section.model_fields.items() if name != "name")
+    yield from (_explanation(TrainSection.model_fields[name]) for name in _USUAL)
+
+
 def _commented(section: type[Section], names: list[str], indent: str, active: dict[str, Any]) -> Iterator[str]:
     for name in names:
         field = section.model_fields[name]
-        yield f"{indent}# {' '.join((field.description or '').split())}\n"
+        yield _comment(_explanation(field), indent)
         value = active.get(name, field.get_default(call_default_factory=True))
         if isinstance(value, BaseModel):
             value = value.model_dump(mode="json")
@@ -124,7 +148,7 @@ def new_recipe(
     task_values: Mapping[str, Any] | None = None,
     data_values: Mapping[str, Any] | None = None,
 ) -> str:
-    """Text of a commented recipe.
+    """Text of a recipe with comments in the user's language.
 
     Args:
         family: model family; a published checkpoint in `init` overrules it.
@@ -144,17 +168,17 @@ def new_recipe(
         fix = "`zoo export --from FOLDER task.name={task}`"
         raise UsageError("no-training", "nothing is learnt for {task!r}", fix=fix, task=task)
     lines = [
-        "# A recipe: one file for every verb. `zoo recipes validate FILE` checks it.\n",
+        _comment(_WHOLE),
         "version: 1\n",
         'description: ""\n',
         "\nmodel:\n",
-        "  # A published checkpoint (`zoo weights list`), a model folder, or scratch:NAME for fresh weights.\n",
+        _comment(_INIT, "  "),
         f"  init: {yaml_scalar(init or 'scratch')}\n",
     ]
     if init is None or preset_name(init) is None:
         lines.append(f"  family: {family}\n")
     if init is None:
-        lines.append("  # Vocabulary file or tokenizer folder of a model from scratch.\n  vocab: vocab.txt\n")
+        lines += [_comment(_VOCAB, "  "), "  vocab: vocab.txt\n"]
     lines += ["\ntask:\n", f"  name: {task}\n"]
     lines += _commented(
         spec.options, [name for name in spec.options.model_fields if name != "name"], "  ", dict(task_values or {})
@@ -165,8 +189,7 @@ def new_recipe(
         active.setdefault("dev_fraction", 0.1)
     lines += _commented(DataSection, list(DataSection.model_fields), "  ", active)
     lines.append("\ntrain:\n")
-    common = ["epochs", "batch_size", "learning_rate", "warmup_ratio", "eval_steps", "patience", "seed"]
-    lines += _commented(TrainSection, common, "  ", {"epochs": 3.0, "batch_size": 32, "learning_rate": 5e-5})
+    lines += _commented(TrainSection, _USUAL, "  ", {"epochs": 3.0, "batch_size": 32, "learning_rate": 5e-5})
     return "".join(lines)
 
 

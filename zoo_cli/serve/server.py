@@ -129,7 +129,7 @@ def bind(settings: ServeSection) -> socket.socket:
         PlatformError: the address is taken or not this machine's (`cannot-listen`).
     """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    # With its protocol, or asyncio does not know that connections are TCP, and leaves Nagle's algorithm on: an answer is
+    # With its protocol, or asyncio does not know that connections are TCP and leaves Nagle's algorithm on: an answer is
     # written in two parts, of which the second would wait for the client's acknowledgement, which comes after 40 ms.
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
