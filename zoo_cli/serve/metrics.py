@@ -66,7 +66,7 @@ class Metrics:
         self.queue_tokens = gauge("queue_tokens", "Tokens waiting for the model.", "model")
         self.restarts = counter("worker_restarts", "Compute workers that failed and were started again.", "model")
         self.cache = counter("cache_lookups", "Lookups in the answer cache.", "model", "result")
-        self.ready = gauge("model_ready", "1 while the model answers.", "model")
+        self.ready = gauge("model_ready", "Processes in which the model answers.", "model")
         self._shared: Callable[[], CollectorRegistry] | None = None
         if shared:
             self._shared = _shared_registry
