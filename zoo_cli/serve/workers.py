@@ -80,8 +80,7 @@ class Supervisor:
             started()
             while not self._stopping.wait(0.2):
                 self._look_after(folder)
-                while self._workers[0].settled and len(self._workers) < self.settings.workers:
-                    self._workers.append(self._start(folder))
+                self._complete(folder)
             return self._wait()
 
     def _start(self, folder: str, pause: float = 0.5) -> _Worker:
@@ -106,6 +105,10 @@ class Supervisor:
         process.stdin.write(json.dumps(order).encode() + b"\n")
         process.stdin.flush()
         return _Worker(process, loading, pause=pause)
+
+    def _complete(self, folder: str) -> None:
+        while len(self._workers) < self.settings.workers and not self._stopping.is_set() and self._workers[0].settled:
+            self._workers.append(self._start(folder))
 
     def _look_after(self, folder: str) -> None:
         for index, worker in enumerate(self._workers):
