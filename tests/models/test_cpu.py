@@ -24,6 +24,11 @@ use_device("cpu")
 SHAPES = [(1, 1, 8), (3, 5, 8), (2, 700, 24), (70, 513)]
 
 
+@pytest.fixture(autouse=True)
+def all_tensors_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu, "LARGE", 1)
+
+
 def values(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
@@ -84,6 +89,67 @@ def test_layer_norm(shape: tuple[int, ...]) -> None:
         values(width, seed=1),
         values(width, seed=2),
     )
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_softmax(shape: tuple[int, ...]) -> None:
+    x = values(*shape) * 5
+    x[..., -1] -= 1e4  # hidden
+    check(cpu.softmax, F.softmax, x)
+    hidden = cpu.softmax(paddle.to_tensor(x)).numpy()[..., -1]
+    assert shape[-1] == 1 or not hidden.any()
+
+
+@pytest.mark.parametrize(("rows", "classes"), [(1, 2), (5, 7), (70, 513), (3, 9000)])
+def test_cross_entropy(rows: int, classes: int) -> None:
+    labels = paddle.to_tensor(np.random.default_rng(1).integers(0, classes, rows))
+
+    def plain(x: Any) -> Any:
+        return F.cross_entropy(x, labels, reduction="none").reshape([-1])
+
+    for scale in (1.0, 7.0):  # PaddlePaddle knows no loss above 64
+        check(lambda x: cpu.cross_entropy(x, labels), plain, values(rows, classes) * scale)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_what_is_no_number_stays_none(wrong: float) -> None:
+    """Or a run whose loss is none would go on."""
+    x = values(4, 70)
+    x[2, 33] = wrong
+    labels = paddle.to_tensor([1, 2, 3, 4])
+    losses = cpu.cross_entropy(paddle.to_tensor(x), labels).numpy()
+    assert np.isnan(losses).tolist() == [False, False, True, False]
+    assert np.isnan(cpu.softmax(paddle.to_tensor(x)).numpy()).all(axis=1).tolist() == [False, False, True, False]
+    if np.isnan(wrong):
+        assert np.isnan(cpu.gelu(paddle.to_tensor(x)).numpy()).sum() == 1
+        assert np.isnan(gradients(lambda v: cpu.layer_norm(v, *ones(70), 1e-5), x)[1]).any(axis=1).tolist() == [
+            False,
+            False,
+            True,
+            False,
+        ]
+
+
+def ones(width: int) -> list[Any]:
+    return [paddle.to_tensor(np.ones(width, np.float32), stop_gradient=False) for _ in range(2)]
+
+
+def test_labels_that_are_no_classes_are_left_to_paddle() -> None:
+    for labels, right in (([0, 4], True), ([0, 5], False), ([-1, 0], False)):
+        assert cpu.are_classes(paddle.to_tensor(labels), 5) is right
+    assert not cpu.are_classes(paddle.to_tensor([0], dtype="int32"), 5)
+
+
+def test_results_do_not_depend_on_the_number_of_threads() -> None:
+    import numba
+
+    x, weight, bias = values(999, 130), values(130, seed=1), values(130, seed=2)
+    found = []
+    for threads in {1, numba.config.NUMBA_NUM_THREADS}:
+        numba.set_num_threads(threads)
+        found.append(gradients(lambda x, w, b: cpu.layer_norm(x, w, b, 1e-5), x, weight, bias))
+    for one, other in zip(found[0], found[-1], strict=True):
+        assert (one == other).all()
 
 
 def test_weights_that_do_not_learn_get_no_gradient() -> None:

@@ -29,6 +29,7 @@ OPTIONAL = (
     ("fastapi",),
     ("uvicorn",),
     ("jieba",),
+    ("numba",),
 )
 """Packages of the extras; of several names one is enough."""
 

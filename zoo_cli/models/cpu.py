@@ -1,10 +1,8 @@
 """Training on a CPU: passes that PaddlePaddle's own kernels take longer for than they must.
 
-Gradients of biases become matrix products, dropout draws a quarter of the random bits and adds the residual in the same
-pass, GELU computes its slope together with its value, and the backward pass of LayerNorm runs through numpy in pieces
-that stay in the processor's cache, as all of these do. On one core, milliseconds for 2,048 tokens there and back,
-PaddlePaddle 3.3.1 -> here: dropout and residual at width 256 8.0 -> 3.3, LayerNorm at 256 7.6 -> 3.8, GELU at 1,024
-23 -> 17, a linear layer from 256 to 1,024 41 -> 31, a mask on 4 heads of 64 by 64 tokens 4.0 -> 0.8.
+Gradients of biases become matrix products, GELU computes its slope together with its value, dropout draws a quarter of
+the random bits and adds the residual in the same pass, and all of these run on every core, in loops that
+`zoo_cli.models.kernels` compiles.
 
 Each function is for tensors of which `fits` is true. They give what PaddlePaddle gives up to rounding, dropout
 excepted, whose numbers are others. As with every `PyLayer`, `paddle.grad` for some of the inputs only does not go
@@ -15,6 +13,9 @@ from __future__ import annotations
 
 import ctypes
 import math
+from functools import cache
+from importlib.util import find_spec
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -24,22 +25,42 @@ from paddle.autograd import PyLayer
 
 from zoo_cli.models.outputs import Tensor
 
-_PIECE = 1 << 15
-"""Numbers that are computed at a time: 128 kB of each array."""
-_WIDE = 64
-"""Rows of numpy that are shorter take longer than PaddlePaddle."""
+LARGE = 1 << 16
+"""Numbers from which on a tensor is worth it: below, to start threads takes longer than PaddlePaddle."""
+_ROW = 1 << 10
+"""Numbers of a row where rows mean nothing."""
 _STEPS = 1 << 16
 """Probabilities of dropout are multiples of one part in so many."""
+_C_TYPES = {paddle.float32: (np.float32, ctypes.c_float), paddle.int64: (np.int64, ctypes.c_int64)}
+
+
+@cache
+def _kernels() -> ModuleType:
+    """The compiled loops; to import what compiles them takes most of a second, which tiny models need not wait for."""
+    from zoo_cli.models import kernels
+
+    return kernels
+
+
+@cache
+def _has_compiler() -> bool:
+    return find_spec("numba") is not None
 
 
 def fits(*tensors: Tensor) -> bool:
-    """Whether these are whole float32 tensors in the memory of this process, outside of a static graph."""
-    return paddle.in_dynamic_mode() and all(
-        tensor.dtype == paddle.float32
-        and not tensor.is_dist()
-        and tensor.place.is_cpu_place()
-        and tensor.is_contiguous()
-        for tensor in tensors
+    """Whether these are whole float32 tensors in the memory of this process, outside of a static graph, of which the
+    first is large."""
+    return (
+        paddle.in_dynamic_mode()
+        and math.prod(tensors[0].shape) >= LARGE
+        and _has_compiler()
+        and all(
+            tensor.dtype == paddle.float32
+            and not tensor.is_dist()
+            and tensor.place.is_cpu_place()
+            and tensor.is_contiguous()
+            for tensor in tensors
+        )
     )
 
 
@@ -49,9 +70,21 @@ def is_here() -> bool:
 
 
 def _array(tensor: Tensor) -> np.ndarray:
-    """The memory of a float32 tensor that `fits`, as a flat array; the tensor must outlive it."""
+    """The memory of a tensor that `fits`, or of whole numbers, as a flat array; the tensor must outlive it."""
     size = math.prod(tensor.shape)  # `tensor.size` takes ten times as long
-    return np.ndarray(size, np.float32, (ctypes.c_float * size).from_address(tensor.data_ptr()))
+    kind, c_kind = _C_TYPES[tensor.dtype]
+    return np.ndarray(size, kind, (c_kind * size).from_address(tensor.data_ptr()))
+
+
+def _rows(tensor: Tensor) -> np.ndarray:
+    """The memory of a tensor as rows of its last axis."""
+    return _array(tensor).reshape(-1, tensor.shape[-1])
+
+
+def _table(numbers: np.ndarray) -> np.ndarray:
+    """A flat array as rows of equal length, which the kernels share among threads."""
+    width = math.gcd(len(numbers), _ROW)
+    return numbers.reshape(-1, width)
 
 
 class _Linear(PyLayer):
@@ -61,13 +94,7 @@ class _Linear(PyLayer):
         ctx.transposed = transposed
         ctx.wanted = tuple(not tensor.stop_gradient for tensor in (x, weight, bias))
         result = paddle.matmul(x, weight, transpose_y=transposed)
-        width = bias.shape[0]
-        if width < _WIDE:
-            return result.add_(bias)
-        own, rows = _array(bias), _array(result).reshape(-1, width)
-        step = max(1, _PIECE // width)
-        for start in range(0, len(rows), step):
-            rows[start : start + step] += own
+        _kernels().add_row(_rows(result), _array(bias))
         return result
 
     @staticmethod
@@ -92,21 +119,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor, transposed: bool = False) ->
 class _Gelu(PyLayer):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        result, slope = paddle.empty(x.shape), paddle.erf(x * math.sqrt(0.5))
-        arrays = [_array(tensor) for tensor in (x, result, slope)]
-        density = np.empty(_PIECE, np.float32)
-        with np.errstate(over="ignore"):
-            for start in range(0, len(arrays[0]), _PIECE):
-                value, out, share = (array[start : start + _PIECE] for array in arrays)
-                share *= 0.5
-                share += 0.5  # of the normal distribution below x
-                np.multiply(value, share, out=out)
-                dense = np.multiply(value, value, out=density[: len(value)])
-                dense *= -0.5
-                np.exp(dense, out=dense)
-                dense *= 1 / math.sqrt(2 * math.pi)
-                dense *= value
-                share += dense
+        result, slope = paddle.empty(x.shape), paddle.empty(x.shape)
+        _kernels().gelu(*(_table(_array(tensor)) for tensor in (x, result, slope)))
         ctx.save_for_backward(slope)
         return result
 
@@ -132,26 +146,11 @@ class _LayerNorm(PyLayer):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x, weight, grad = (tensor.contiguous() for tensor in (*ctx.saved_tensor(), grad))
-        width = x.shape[-1]
-        result, d_weight, d_bias = paddle.empty(x.shape), paddle.zeros([width]), paddle.zeros([width])
-        scale, sums, bias_sums = _array(weight), _array(d_weight), _array(d_bias)
-        arrays = [_array(tensor).reshape(-1, width) for tensor in (x, grad, result)]
-        mean, rows = np.full((width, 1), 1 / width, np.float32), max(1, _PIECE // width)
-        scaled_mean = mean * scale[:, None]
-        for start in range(0, len(arrays[0]), rows):
-            value, g, out = (array[start : start + rows] for array in arrays)
-            ones = np.ones((1, len(value)), np.float32)
-            centred = value - value @ mean
-            deviation = 1 / np.sqrt(np.multiply(centred, centred, out=out) @ mean + ctx.epsilon)
-            np.multiply(g, centred, out=out)
-            sums += (deviation.T @ out)[0]
-            bias_sums += (ones @ g)[0]
-            centred *= out @ scaled_mean * deviation**2
-            np.multiply(g, scale, out=out)
-            out -= centred
-            out -= g @ scaled_mean
-            out *= deviation
-        return result, d_weight, d_bias
+        result, sums = paddle.empty(x.shape), paddle.empty([2, x.shape[-1]])
+        _kernels().layer_norm_back(
+            _rows(x), _rows(grad), _array(weight), np.float32(ctx.epsilon), _rows(result), _rows(sums)
+        )
+        return result, sums[0], sums[1]
 
 
 def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, epsilon: float) -> Tensor:
@@ -160,50 +159,96 @@ def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, epsilon: float) -> Tenso
     return result
 
 
-def _kept(size: int, probability: float) -> tuple[np.ndarray, np.float32]:
-    """Which of so many numbers dropout keeps, bool [size], and the factor that makes up for the others.
+class _Softmax(PyLayer):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        result = paddle.empty(x.shape)
+        _kernels().softmax(_rows(x), _rows(result))
+        ctx.save_for_backward(result)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (probabilities,) = ctx.saved_tensor()
+        grad = grad.contiguous()
+        result = paddle.empty(grad.shape)
+        _kernels().softmax_back(_rows(probabilities), _rows(grad), _rows(result))
+        return result
+
+
+def softmax(x: Tensor) -> Tensor:
+    """Softmax over the last axis."""
+    result: Tensor = _Softmax.apply(x)
+    return result
+
+
+class _CrossEntropy(PyLayer):
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, labels: Tensor) -> Tensor:
+        losses, tops, totals = (paddle.empty(labels.shape) for _ in range(3))
+        _kernels().cross_entropy(_rows(logits), *map(_array, (labels, losses, tops, totals)))
+        ctx.save_for_backward(logits, labels, tops, totals)
+        return losses
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        logits, labels, tops, totals = ctx.saved_tensor()
+        grad = grad.contiguous()
+        result = paddle.empty(logits.shape)
+        _kernels().cross_entropy_back(_rows(logits), *map(_array, (labels, grad, tops, totals)), _rows(result))
+        return result
+
+
+def are_classes(labels: Tensor, count: int) -> bool:
+    """Whether `labels` are int64 in this process's memory and all of them from 0 to below `count`."""
+    if labels.dtype != paddle.int64 or labels.is_dist() or not labels.place.is_cpu_place():
+        return False
+    numbers = _array(labels)
+    return bool(numbers.size and numbers.min() >= 0 and numbers.max() < count)
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross entropy of each of `labels` [R], int64 and all of them classes of `logits` [R, C]."""
+    result: Tensor = _CrossEntropy.apply(logits, labels)
+    return result
+
+
+def _draw(size: int, probability: float) -> tuple[np.ndarray, int, np.float32]:
+    """Random bits, uint16 [size], below which number of them dropout drops, and the factor that makes up for it.
 
     The bits are a function of one draw of PaddlePaddle's generator, so that its seed and state determine them.
     """
     seed = int(paddle.randint(0, 2**31 - 1, [1]).item())
     bits = np.random.SFC64(seed).random_raw(-(-size // 4)).view(np.uint16)[:size]
     dropped = min(_STEPS - 1, round(probability * _STEPS))
-    return bits >= dropped, np.float32(_STEPS / (_STEPS - dropped))
+    return bits, dropped, np.float32(_STEPS / (_STEPS - dropped))
 
 
 def dropout_mask(shape: list[int], probability: float) -> Tensor:
     """What `dropout` multiplies a tensor of that shape by."""
-    kept, factor = _kept(math.prod(shape), probability)
-    return paddle.to_tensor((kept * factor).reshape(shape))
+    bits, dropped, factor = _draw(math.prod(shape), probability)
+    return paddle.to_tensor(((bits >= dropped) * factor).reshape(shape))
 
 
 class _Dropout(PyLayer):
     @staticmethod
     def forward(ctx: Any, x: Tensor, residual: Tensor | None, probability: float) -> Tensor:
-        ctx.mask = kept, factor = _kept(math.prod(x.shape), probability)
+        ctx.drawn = _draw(math.prod(x.shape), probability)
         ctx.wanted = tuple(not tensor.stop_gradient for tensor in (x, residual) if tensor is not None)
-        return _masked(x, kept, factor, residual)
+        return _dropped(x, ctx.drawn, residual)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         own, *others = ctx.wanted
-        dropped = _masked(grad.contiguous(), *ctx.mask) if own else None
+        dropped = _dropped(grad.contiguous(), ctx.drawn) if own else None
         return (dropped, *(grad if other else None for other in others))
 
 
-def _masked(x: Tensor, kept: np.ndarray, factor: np.float32, residual: Tensor | None = None) -> Tensor:
+def _dropped(x: Tensor, drawn: tuple[np.ndarray, int, np.float32], residual: Tensor | None = None) -> Tensor:
+    bits, dropped, factor = drawn
     result = paddle.empty(x.shape)
-    source, target, added = _array(x), _array(result), None if residual is None else _array(residual)
-    factors = np.empty(_PIECE, np.float32)
-    for start in range(0, len(source), _PIECE):
-        piece = slice(start, start + _PIECE)
-        out = target[piece]
-        mask = factors[: len(out)]
-        np.copyto(mask, kept[piece])
-        mask *= factor
-        np.multiply(source[piece], mask, out=out)
-        if added is not None:
-            out += added[piece]
+    own, added, out = (_table(_array(tensor)) for tensor in (x, x if residual is None else residual, result))
+    _kernels().drop(own, bits.reshape(own.shape), dropped, factor, added, residual is not None, out)
     return result
 
 

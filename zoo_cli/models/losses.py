@@ -10,6 +10,7 @@ from __future__ import annotations
 import paddle
 import paddle.nn.functional as F
 
+from zoo_cli.models import cpu
 from zoo_cli.models.outputs import Tensor
 
 IGNORED = -100
@@ -30,7 +31,12 @@ def token_losses(logits: Tensor, labels: Tensor, ignore_index: int = IGNORED) ->
     labels = labels.reshape([-1])
     counts = labels != ignore_index
     logits = logits.reshape([-1, logits.shape[-1]])
-    losses = F.cross_entropy(logits, paddle.where(counts, labels, paddle.zeros_like(labels)), reduction="none")
+    classes = paddle.where(counts, labels, paddle.zeros_like(labels))
+    learns = paddle.is_grad_enabled() and not logits.stop_gradient
+    if learns and cpu.fits(logits) and cpu.are_classes(classes, logits.shape[-1]):
+        losses = cpu.cross_entropy(logits, classes)
+    else:
+        losses = F.cross_entropy(logits, classes, reduction="none")
     counts = counts.astype(losses.dtype)
     return losses.reshape([-1]) * counts, counts
 

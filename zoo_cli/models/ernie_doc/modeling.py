@@ -25,7 +25,7 @@ from zoo_cli.models.base import HeadModel, Model
 from zoo_cli.models.config import LayerSizes
 from zoo_cli.models.ernie_doc.config import ErnieDocConfig
 from zoo_cli.models.heads import LMHead
-from zoo_cli.models.layers import Dropout, LayerNorm, Linear, activation
+from zoo_cli.models.layers import Dropout, LayerNorm, Linear, activation, softmax
 from zoo_cli.models.losses import classification_loss, cross_entropy, span_loss
 from zoo_cli.models.outputs import ModelOutput, Tensor
 
@@ -106,7 +106,7 @@ class RelativeAttention(nn.Layer):
         )  # [B, A, S, 2S + M]
         by_type = paddle.matmul(self._split(query + self.r_t_bias), self._split(self.t_proj(types)), transpose_y=True)
         scores = by_content + shift(by_position, paddle.shape(context)[1]) + by_type
-        weights = self.dropout(F.softmax(scores * self.head_dim**-0.5 + bias))
+        weights = self.dropout(softmax(scores * self.head_dim**-0.5 + bias))
         merged = paddle.matmul(weights, value).transpose([0, 2, 1, 3])  # [B, S, A, d]
         return self.out_proj(merged.reshape([0, 0, self.num_heads * self.head_dim]))
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import paddle
-import paddle.nn.functional as F
 from paddle import nn
 
 from zoo_cli.decoding.engine import Decoder, Request
@@ -23,7 +22,7 @@ from zoo_cli.models.generation import RunningBatch
 from zoo_cli.models.gpt.config import GPTConfig
 from zoo_cli.models.heads import head_output, vocabulary_scores
 from zoo_cli.models.language_model import LanguageBackbone, LanguageModel
-from zoo_cli.models.layers import HIDDEN, AttentionResult, Dropout, LayerNorm, Linear, activation
+from zoo_cli.models.layers import HIDDEN, AttentionResult, Dropout, LayerNorm, Linear, activation, softmax
 from zoo_cli.models.losses import classification_loss, token_losses
 from zoo_cli.models.outputs import Cache, ModelOutput, Tensor
 
@@ -93,7 +92,7 @@ class GPTAttention(nn.Layer):
         query, key, value = (x.transpose([0, 2, 1, 3]) for x in (query, key, value))  # [B, A, S or T, d]
         scores = paddle.matmul(query * self.scale, key, transpose_y=True)  # [B, A, S, T]
         scores = scores + (bias if bias.dtype == scores.dtype else bias.astype(scores.dtype))
-        probabilities = F.softmax(scores)
+        probabilities = softmax(scores)
         context = paddle.matmul(self.dropout(probabilities), value)  # [B, A, S, d]
         merged = context.transpose([0, 2, 1, 3]).reshape([0, 0, self.num_heads * self.head_dim])  # [B, S, A * d]
         return AttentionResult(self.out_proj(merged), cache, scores, probabilities)
