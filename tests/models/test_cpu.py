@@ -17,7 +17,7 @@ import paddle.nn.functional as F  # noqa: E402
 from paddle import nn  # noqa: E402
 
 from zoo_cli.engine.device import use_device  # noqa: E402
-from zoo_cli.models import cpu, layers  # noqa: E402
+from zoo_cli.models import cpu, kernels, layers  # noqa: E402
 
 use_device("cpu")
 
@@ -150,6 +150,25 @@ def test_results_do_not_depend_on_the_number_of_threads() -> None:
         found.append(gradients(lambda x, w, b: cpu.layer_norm(x, w, b, 1e-5), x, weight, bias))
     for one, other in zip(found[0], found[-1], strict=True):
         assert (one == other).all()
+
+
+def test_small_tensors_and_those_without_a_compiler_are_left_to_paddle(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = paddle.zeros([100, 100])
+    assert cpu.fits(x)
+    monkeypatch.setattr(cpu, "LARGE", 10_001)
+    assert not cpu.fits(x) and cpu.fits(paddle.zeros([101, 100]))
+    monkeypatch.setattr(cpu, "_has_compiler", lambda: False)
+    assert not cpu.fits(paddle.zeros([101, 100]))
+
+
+def test_loops_are_compiled_anew_where_they_cannot_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    def njit(cache: bool = False, **options: Any) -> Callable[..., Any]:
+        if cache:
+            raise RuntimeError("cannot cache function")
+        return lambda function: function
+
+    monkeypatch.setattr("numba.njit", njit)
+    assert kernels._compiled(len) is len
 
 
 def test_weights_that_do_not_learn_get_no_gradient() -> None:

@@ -25,8 +25,8 @@ from paddle.autograd import PyLayer
 
 from zoo_cli.models.outputs import Tensor
 
-LARGE = 1 << 16
-"""Numbers from which on a tensor is worth it: below, to start threads takes longer than PaddlePaddle."""
+LARGE = 1 << 18
+"""Numbers from which on a tensor is worth it: below, little is won, and the compiler takes a second to load."""
 _ROW = 1 << 10
 """Numbers of a row where rows mean nothing."""
 _STEPS = 1 << 16
@@ -36,7 +36,7 @@ _C_TYPES = {paddle.float32: (np.float32, ctypes.c_float), paddle.int64: (np.int6
 
 @cache
 def _kernels() -> ModuleType:
-    """The compiled loops; to import what compiles them takes most of a second, which tiny models need not wait for."""
+    """The compiled loops, imported when the first large tensor comes."""
     from zoo_cli.models import kernels
 
     return kernels
