@@ -30,11 +30,12 @@ _LEAST = np.float32(-3e38)
 
 
 def _compiled(function: Function) -> Function:
-    """A loop that runs on all threads; it is compiled once and kept on disk."""
-    try:
-        return numba.njit(parallel=True, cache=True, **_OPTIONS)(function)
-    except RuntimeError:  # neither the package's folder nor the user's can be written
-        return numba.njit(parallel=True, **_OPTIONS)(function)
+    """A loop that runs on all threads.
+
+    It is compiled anew by each process: what numba reads back from its files was seen to round otherwise than what it
+    has just compiled, and a resumed run would then end with other weights.
+    """
+    return numba.njit(parallel=True, **_OPTIONS)(function)
 
 
 @numba.njit(inline="always", **_OPTIONS)
@@ -43,8 +44,9 @@ def _exp(x: np.float32) -> np.float32:
 
     Unlike the C library's, it can be computed for many numbers at a time.
     """
-    octave = np.floor(min(x, np.float32(88)) * _LOG2_E + np.float32(0.5))
-    rest = min(x, np.float32(88)) - octave * _LN_2 - octave * _LN_2_REST
+    bounded = min(x, np.float32(88))
+    octave = np.floor(bounded * _LOG2_E + np.float32(0.5))
+    rest = bounded - octave * _LN_2 - octave * _LN_2_REST
     power = np.float32(1.9875691500e-4)
     power = power * rest + np.float32(1.3981999507e-3)
     power = power * rest + np.float32(8.3334519073e-3)
