@@ -161,6 +161,15 @@ class Results:
     network: float = 0.0
     rows: list[tuple[int, float]] = field(default_factory=list)
 
+    @contextmanager
+    def measured(self, server: Server) -> Iterator[None]:
+        """Take the seconds that something takes, and those of the server meanwhile."""
+        processor, network, begin = server.processor_seconds(), server.network_seconds(), time.perf_counter()
+        yield
+        self.wall = time.perf_counter() - begin
+        self.processor = server.processor_seconds() - processor
+        self.network = server.network_seconds() - network
+
     def seconds(self, status: int) -> list[float]:
         """Times of the responses with a status, in rising order."""
         return sorted(seconds for found, seconds in self.rows if found == status)
@@ -209,11 +218,8 @@ def ask_all(server: Server, path: str, bodies: Sequence[bytes], clients: int) ->
                     await asyncio.sleep(PAUSE)
             connection.close()
 
-        before, network, begin = server.processor_seconds(), server.network_seconds(), time.perf_counter()
-        await asyncio.gather(*(client() for _ in range(clients)))
-        results.wall = time.perf_counter() - begin
-        results.processor = server.processor_seconds() - before
-        results.network = server.network_seconds() - network
+        with results.measured(server):
+            await asyncio.gather(*(client() for _ in range(clients)))
         return results
 
     return asyncio.run(run())
@@ -244,15 +250,12 @@ def flood(server: Server, path: str, bodies: Sequence[bytes], rate: float, secon
                 results.rows.append((0, 0.0))
                 connection.close()
 
-        before, network, begin = server.processor_seconds(), server.network_seconds(), time.perf_counter()
-        tasks = []
-        for number in range(int(rate * seconds)):
-            await asyncio.sleep(max(0.0, begin + number / rate - time.perf_counter()))
-            tasks.append(asyncio.ensure_future(ask(bodies[number % len(bodies)])))
-        await asyncio.gather(*tasks)
-        results.wall = time.perf_counter() - begin
-        results.processor = server.processor_seconds() - before
-        results.network = server.network_seconds() - network
+        with results.measured(server):
+            begin, tasks = time.perf_counter(), []
+            for number in range(int(rate * seconds)):
+                await asyncio.sleep(max(0.0, begin + number / rate - time.perf_counter()))
+                tasks.append(asyncio.ensure_future(ask(bodies[number % len(bodies)])))
+            await asyncio.gather(*tasks)
         for connection in open_:
             connection.close()
         return results

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import time
 import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -236,13 +235,9 @@ def open_models(bundles: Sequence[Path], count: int, scratch: Path, seed: int = 
 
 
 def name_models(models: Sequence[Model], server: Server) -> None:
-    """Ask a server that was started with these models for their names; of its processes one may be ready later."""
-    listed: list[Any] = []
-    end = time.monotonic() + 60
-    while len(listed) < len(models) and time.monotonic() < end:
-        with urllib.request.urlopen(f"{server.url}/v1/models", timeout=30) as response:
-            listed = json.load(response)["data"]
-        time.sleep(0.1)
+    """Ask a server that was started with these models for their names."""
+    with urllib.request.urlopen(f"{server.url}/v1/models", timeout=30) as response:
+        listed = json.load(response)["data"]
     for model, entry in zip(models, listed, strict=True):
         model.name = entry["id"]
 

@@ -6,9 +6,8 @@ Two models with drawn weights (which needs paddle): a text classifier with six l
 lengths, and a UIE of nano's shape that looks for three labels in sentences of a file in BIO format. The classifier's
 ceiling is the same texts through the same back end, tokenised before, in ideal batches of what so many clients can ask
 at the same time; shares of it are given in processor seconds of the server and in wall time, where the clients take
-their part of the cores. Overload is twice the
-rate that 64 clients reached, for some seconds, with a deadline. PEER holds paddlenlp 2.8.1 on paddlepaddle 2.6.2, whose
-SimpleServer gets the same weights and requests.
+their part of the cores. Overload is twice the rate that 64 clients reached, for some seconds, with a deadline. PEER
+holds paddlenlp 2.8.1 on paddlepaddle 2.6.2, whose SimpleServer gets the same weights and requests.
 """
 
 from __future__ import annotations

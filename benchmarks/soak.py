@@ -225,8 +225,8 @@ def main() -> int:
             "serve.threads=1",
             "serve.header_timeout=2",
             f"serve.limits.timeout={PATIENCE}",
+            "serve.limits.tokens=100000000",  # schemas of many levels ask much of models that find much
         ]
-        settings.append("serve.limits.tokens=100000000")  # schemas of many levels ask much of models that find much
         with zoo_server(bundles, [*settings, *options.settings]) as server:
             process = server.process
             wait_for_all(server)

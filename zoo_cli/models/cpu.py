@@ -34,7 +34,6 @@ _STEPS = 1 << 16
 _C_TYPES = {paddle.float32: (np.float32, ctypes.c_float), paddle.int64: (np.int64, ctypes.c_int64)}
 
 
-@cache
 def _kernels() -> ModuleType:
     """The compiled loops, imported when the first large tensor comes."""
     from zoo_cli.models import kernels
@@ -64,6 +63,11 @@ def fits(*tensors: Tensor) -> bool:
     )
 
 
+def fits_training(learnt: Tensor, *others: Tensor) -> bool:
+    """Whether tensors `fits`, and a gradient of the first one is wanted."""
+    return paddle.is_grad_enabled() and not learnt.stop_gradient and fits(learnt, *others)
+
+
 def is_here() -> bool:
     """Whether PaddlePaddle computes on the CPU."""
     return bool(paddle.get_device() == "cpu")
@@ -81,10 +85,10 @@ def _rows(tensor: Tensor) -> np.ndarray:
     return _array(tensor).reshape(-1, tensor.shape[-1])
 
 
-def _table(numbers: np.ndarray) -> np.ndarray:
-    """A flat array as rows of equal length, which the kernels share among threads."""
-    width = math.gcd(len(numbers), _ROW)
-    return numbers.reshape(-1, width)
+def _table(tensor: Tensor) -> np.ndarray:
+    """The memory of a tensor as rows of some equal length, which the kernels share among threads."""
+    numbers = _array(tensor)
+    return numbers.reshape(-1, math.gcd(len(numbers), _ROW))
 
 
 class _Linear(PyLayer):
@@ -120,7 +124,7 @@ class _Gelu(PyLayer):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         result, slope = paddle.empty(x.shape), paddle.empty(x.shape)
-        _kernels().gelu(*(_table(_array(tensor)) for tensor in (x, result, slope)))
+        _kernels().gelu(*map(_table, (x, result, slope)))
         ctx.save_for_backward(slope)
         return result
 
@@ -247,7 +251,7 @@ class _Dropout(PyLayer):
 def _dropped(x: Tensor, drawn: tuple[np.ndarray, int, np.float32], residual: Tensor | None = None) -> Tensor:
     bits, dropped, factor = drawn
     result = paddle.empty(x.shape)
-    own, added, out = (_table(_array(tensor)) for tensor in (x, x if residual is None else residual, result))
+    own, added, out = map(_table, (x, x if residual is None else residual, result))
     _kernels().drop(own, bits.reshape(own.shape), dropped, factor, added, residual is not None, out)
     return result
 

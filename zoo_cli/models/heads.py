@@ -152,7 +152,7 @@ class LMHead(nn.Layer):
         if masked_positions is not None:
             hidden = hidden.flatten(0, 1).gather(masked_positions)  # [n, H]
         hidden = self.layer_norm(self.activation(self.transform(hidden)))
-        if paddle.is_grad_enabled() and not embedding.stop_gradient and cpu.fits(embedding, hidden, self.decoder_bias):
+        if cpu.fits_training(embedding, hidden, self.decoder_bias):
             return cpu.linear(hidden, embedding, self.decoder_bias, transposed=True)
         return vocabulary_scores(hidden, embedding) + self.decoder_bias
 

@@ -74,9 +74,7 @@ class Dropout(nn.Dropout):
 
 def softmax(scores: Tensor) -> Tensor:
     """Softmax over the last axis, faster in training on CPUs; see `zoo_cli.models.cpu`."""
-    if paddle.is_grad_enabled() and not scores.stop_gradient and cpu.fits(scores):
-        return cpu.softmax(scores)
-    return F.softmax(scores)
+    return cpu.softmax(scores) if cpu.fits_training(scores) else F.softmax(scores)
 
 
 def activation(name: str) -> Callable[[Tensor], Tensor]:
@@ -120,9 +118,7 @@ def activation(name: str) -> Callable[[Tensor], Tensor]:
 
 
 def _gelu(x: Tensor) -> Tensor:
-    if paddle.is_grad_enabled() and not x.stop_gradient and cpu.fits(x):
-        return cpu.gelu(x)
-    return F.gelu(x)
+    return cpu.gelu(x) if cpu.fits_training(x) else F.gelu(x)
 
 
 def _tanh_gelu(x: Tensor) -> Tensor:
@@ -290,8 +286,8 @@ class MultiHeadAttention(nn.Layer):
         scores = paddle.matmul(query, key, transpose_y=True)  # [B, A, S, T]
         if bias is not None:
             bias = bias if bias.dtype == scores.dtype else bias.astype(scores.dtype)
-            learns = paddle.is_grad_enabled() and not scores.stop_gradient and bias.stop_gradient
-            scores = cpu.add_bias(scores, bias) if learns and cpu.fits(scores, bias) else scores + bias
+            alone = bias.stop_gradient and cpu.fits_training(scores, bias)
+            scores = cpu.add_bias(scores, bias) if alone else scores + bias
         probabilities = softmax(scores)
         context = paddle.matmul(self.dropout(probabilities), value)  # [B, A, S, d]
         merged = context.transpose([0, 2, 1, 3]).reshape([0, 0, self.num_heads * self.head_dim])  # [B, S, A * d]

@@ -32,8 +32,7 @@ def token_losses(logits: Tensor, labels: Tensor, ignore_index: int = IGNORED) ->
     counts = labels != ignore_index
     logits = logits.reshape([-1, logits.shape[-1]])
     classes = paddle.where(counts, labels, paddle.zeros_like(labels))
-    learns = paddle.is_grad_enabled() and not logits.stop_gradient
-    if learns and cpu.fits(logits) and cpu.are_classes(classes, logits.shape[-1]):
+    if cpu.fits_training(logits) and cpu.are_classes(classes, logits.shape[-1]):
         losses = cpu.cross_entropy(logits, classes)
     else:
         losses = F.cross_entropy(logits, classes, reduction="none")

@@ -30,7 +30,7 @@ from zoo_cli.base.errors import ZooError
 from zoo_cli.recipe.schema import ServeSection
 from zoo_cli.serve.metrics import SHARED_FOLDER
 
-_LONGEST_PAUSE = 30.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 _FINAL = {2, 3, 4, 5}
 """Exit codes of errors that would come again: wrong settings, bundles or keys, or a missing package."""
 _STABLE = 60.0
@@ -42,8 +42,8 @@ class _Worker:
     process: subprocess.Popen[bytes]
     loading: int
     """End of a pipe that the process closes when its models are ready or have failed."""
+    pause: float
     started: float = field(default_factory=time.monotonic)
-    pause: float = 0.5
 
     @property
     def settled(self) -> bool:
@@ -83,7 +83,7 @@ class Supervisor:
                 self._complete(folder)
             return self._wait()
 
-    def _start(self, folder: str, pause: float = 0.5) -> _Worker:
+    def _start(self, folder: str, pause: float = _FIRST_PAUSE) -> _Worker:
         descriptor = self.listening.fileno()
         loading, loaded = os.pipe()
         code = "from zoo_cli.serve.workers import work; work()"
@@ -104,7 +104,7 @@ class Supervisor:
         }
         process.stdin.write(json.dumps(order).encode() + b"\n")
         process.stdin.flush()
-        return _Worker(process, loading, pause=pause)
+        return _Worker(process, loading, pause)
 
     def _complete(self, folder: str) -> None:
         while len(self._workers) < self.settings.workers and not self._stopping.is_set() and self._workers[0].settled:
@@ -120,7 +120,7 @@ class Supervisor:
                 return
             lived = time.monotonic() - worker.started
             mark_process_dead(worker.process.pid, folder)
-            pause = 0.5 if lived > _STABLE else worker.pause
+            pause = _FIRST_PAUSE if lived > _STABLE else worker.pause
             say("worker {pid} ended with {status}; it is started again", pid=worker.process.pid, status=status)
             os.close(worker.loading)
             if self._stopping.wait(min(pause, _LONGEST_PAUSE)):
