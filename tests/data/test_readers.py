@@ -1,3 +1,4 @@
+import contextlib
 import gzip
 import json
 import os
@@ -587,6 +588,47 @@ def test_mutated_files_raise_nothing_but_data_errors(file, format, data):
             repr(example).encode()
     except DataError as error:
         assert error.at.line and str(error) and error.as_dict()["exit_code"] == 3
+
+
+VALUES = [None, True, -1, 3.5, "x", "", [], {}, ["x"], [1], {"x": "y"}, [[]], [{}], [None], {"text": "x"}]
+
+
+def places(value, path=()):
+    """The path of each value inside a JSON value, its own first."""
+    yield path
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from places(inner, (*path, key))
+
+
+def replaced(value, path, new):
+    if not path:
+        return new
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy[path[0]] = replaced(value[path[0]], path[1:], new)
+    return copy
+
+
+def json_parts(sample):
+    """The JSON values of a sample, each with the text before and after it."""
+    with contextlib.suppress(ValueError):
+        yield "", json.loads(sample), ""
+        return
+    lines = sample.splitlines(keepends=True)
+    for number, line in enumerate(lines):
+        with contextlib.suppress(ValueError):
+            yield "".join(lines[:number]), json.loads(line), "\n" + "".join(lines[number + 1 :])
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_every_value_may_be_of_any_other_type(file, format):
+    for before, sample, after in json_parts(SAMPLES[format]):
+        for path in places(sample):
+            for value in VALUES:
+                changed = json.dumps(replaced(sample, path, value), ensure_ascii=False)
+                try:
+                    list(read(file(before + changed + after), format))
+                except DataError as error:
+                    assert error.at.line and str(error)
 
 
 # -- public data -------------------------------------------------------------------------------------------------------

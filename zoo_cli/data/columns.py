@@ -192,8 +192,6 @@ def read_jsonl(path: Path, options: RowOptions) -> Iterator[TextExample]:
                 column=column,
             )
     for at, row in json_rows(path):
-        if not isinstance(row, dict):
-            raise DataError("not-an-object", "the item is {found}, not a JSON object", at=at, found=kind(row))
         if any(str(_member(row, column, column, at)) != wanted for column, wanted in options.where.items()):
             continue
         values = {key: _member(row, str(column), key, at) for key, column in keys.items()}

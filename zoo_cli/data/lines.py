@@ -275,13 +275,19 @@ def json_member(path: Path, key: str) -> Iterator[tuple[Location, Any]]:
         raise DataError("missing-field", "the object has no list {key!r}", at=at, key=key)
 
 
-def json_rows(path: Path) -> Iterator[tuple[Location, Any]]:
-    """The objects of a JSON lines file, or the items of a file that is one JSON list.
+def json_rows(path: Path) -> Iterator[tuple[Location, dict[str, Any]]]:
+    """The objects of a JSON lines file, or of a file that is one JSON list.
 
     Raises:
-        DataError: as `json_objects` and `json_items`.
+        DataError: as `json_objects` and `json_items`, or an item of the list is not a JSON object.
     """
-    return json_items(path) if is_json_list(path) else json_objects(path)
+    if not is_json_list(path):
+        yield from json_objects(path)
+        return
+    for at, row in json_items(path):
+        if not isinstance(row, dict):
+            raise DataError("not-an-object", "the item is {found}, not a JSON object", at=at, found=kind(row))
+        yield at, row
 
 
 def is_json_list(path: Path) -> bool:
