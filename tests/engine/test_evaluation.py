@@ -17,18 +17,26 @@ from zoo_cli.engine.predictor import Predictor
 from zoo_cli.recipe.schema import TrainSection
 from zoo_cli.tasks.base import Feature, Metrics, Outputs, Steps, Task, answer_all
 
+Verdict = tuple[int, list[bool]]
+
 
 class Accuracy(Metrics[list[Feature]]):
     def __init__(self) -> None:
         self.order: list[int] = []
         self.right = self.total = 0
 
-    def add(self, example: list[Feature], features: Sequence[Feature], outputs: Sequence[Outputs]) -> None:
-        self.order.append(len(example))
+    def judge(self, example: list[Feature], features: Sequence[Feature], outputs: Sequence[Outputs]) -> Verdict:
+        right = []
         for feature, output in zip(features, outputs, strict=True):
             counts = feature["labels"] != -100
-            self.right += int((output["logits"].argmax(-1) == feature["labels"])[counts].sum())
-            self.total += int(counts.sum())
+            right += (output["logits"].argmax(-1) == feature["labels"])[counts].tolist()
+        return len(example), right
+
+    def record(self, verdict: Verdict) -> None:
+        count, right = verdict
+        self.order.append(count)
+        self.right += sum(right)
+        self.total += len(right)
 
     def result(self) -> dict[str, Any]:
         return {"accuracy": self.right / max(1, self.total), "order": self.order}

@@ -5,14 +5,14 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from zoo_cli.compress.calibration import Arrays
 from zoo_cli.compress.workloads import Workload
 from zoo_cli.runtime.backends import Backend
-from zoo_cli.tasks.base import Feature, Outputs, Task, answer_all
+from zoo_cli.tasks.base import Task, answer_all
 from zoo_cli.tasks.features import IGNORE_INDEX
 
 _WINDOW = 1024
@@ -41,8 +41,8 @@ class DevelopmentSet:
     def scores(self, backend: Backend) -> dict[str, Any]:
         """The task's scores of a graph, and ``loss`` where the graph gives that of each label."""
         tally = _Tally(self._task)
-        for each in self._answered(backend):
-            tally.add(*each)
+        for verdict in self._judged(backend):
+            tally.record(verdict)
         return tally.result()
 
     def resampled(self, backend: Backend, metric: str) -> np.ndarray:
@@ -54,20 +54,33 @@ class DevelopmentSet:
         draws = np.random.default_rng(0).poisson(1.0, (len(self._examples), count))
         draws = draws[:, draws.any(axis=0)]  # of few examples some draws are empty
         tallies = [_Tally(self._task) for _ in range(draws.shape[1])]
-        for each, drawn in zip(self._answered(backend), draws, strict=True):
+        for verdict, drawn in zip(self._judged(backend), draws, strict=True):
             for tally, times in zip(tallies, drawn, strict=True):
                 for _ in range(times):
-                    tally.add(*each)
+                    tally.record(verdict)
         return np.array([tally.result()[metric] for tally in tallies], np.float64)
 
-    def _answered(self, backend: Backend) -> Iterator[tuple[Any, list[Feature], list[Outputs]]]:
-        """Each example with its features and what the graph says of them."""
-        run, size = self._work.runner(backend), min(_WINDOW, self._task.most_at_once)
+    def _judged(self, backend: Backend) -> Iterator[_Verdict]:
+        """What becomes of each example with what the graph says of its features."""
+        run, size, metrics = self._work.runner(backend), min(_WINDOW, self._task.most_at_once), self._task.metrics()
         for start in range(0, len(self._examples), size):
             window = self._examples[start : start + size]
             answers = answer_all([self._task.read(own) for _, own in window], run)
             for (example, own), outputs in zip(window, answers, strict=True):
-                yield example, own, outputs
+                loss, labels = 0.0, 0
+                for feature, output in zip(own, outputs, strict=False):  # a text that is written has no labels
+                    if "label_losses" in output:
+                        loss += float(output["label_losses"].sum(dtype=np.float64))
+                        labels += int((feature["labels"] != IGNORE_INDEX).sum())
+                yield _Verdict(metrics.judge(example, own, outputs), loss, labels)
+
+
+class _Verdict(NamedTuple):
+    """What counts of an example: for the task's scores, and the sum and number of its labels' losses."""
+
+    of_task: Any
+    loss: float
+    labels: int
 
 
 class _Tally:
@@ -77,12 +90,10 @@ class _Tally:
         self._metrics = task.metrics()
         self._loss, self._labels = 0.0, 0
 
-    def add(self, example: Any, features: list[Feature], outputs: list[Outputs]) -> None:
-        self._metrics.add(example, features, outputs)
-        for feature, output in zip(features, outputs, strict=False):  # a text that is written has no labels
-            if "label_losses" in output:
-                self._loss += float(output["label_losses"].sum(dtype=np.float64))
-                self._labels += int((feature["labels"] != IGNORE_INDEX).sum())
+    def record(self, verdict: _Verdict) -> None:
+        self._metrics.record(verdict.of_task)
+        self._loss += verdict.loss
+        self._labels += verdict.labels
 
     def result(self) -> dict[str, Any]:
         loss = {"loss": self._loss / self._labels} if self._labels else {}

@@ -80,9 +80,10 @@ class Evaluation:
         for window in _windows(self._examples, min(_WINDOW, self._task.most_at_once)):
             answers = answer_all([self._task.read(own) for _, own in window], run)
             for (example, own), outputs in zip(window, answers, strict=True):
-                metrics.add(example, own, outputs)
+                verdict = metrics.judge(example, own, outputs)
+                metrics.record(verdict)
                 if self._by_file and example.source is not None:
-                    of_files.setdefault(example.source.file, self._task.metrics()).add(example, own, outputs)
+                    of_files.setdefault(example.source.file, self._task.metrics()).record(verdict)
         if self._tune:
             self._task.tune(metrics)
         scores = dict(metrics.result())

@@ -41,11 +41,22 @@ TASK_FILE = "task.json"
 
 
 class Metrics(ABC, Generic[Example]):
-    """Accumulates scores over examples."""
+    """Accumulates scores over examples.
 
-    @abstractmethod
+    What becomes of an example is found once, and recorded as often as it counts: resampling draws it many times.
+    """
+
     def add(self, example: Example, features: Sequence[Feature], outputs: Sequence[Outputs]) -> None:
         """Count one gold example and what the model said of its features."""
+        self.record(self.judge(example, features, outputs))
+
+    @abstractmethod
+    def judge(self, example: Example, features: Sequence[Feature], outputs: Sequence[Outputs]) -> Any:
+        """What `record` counts of an example; nothing of it depends on other examples."""
+
+    @abstractmethod
+    def record(self, verdict: Any) -> None:
+        """Count what `judge` found."""
 
     @abstractmethod
     def result(self) -> dict[str, Any]:

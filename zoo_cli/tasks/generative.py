@@ -23,7 +23,7 @@ from zoo_cli.tasks.base import Example, Feature, Metrics, Outputs, Steps, Task
 from zoo_cli.tasks.decoding_options import LEAST_PROMPT, DecodingSection, GenerativeOptions, PrefixOptions
 from zoo_cli.tasks.features import IGNORE_INDEX
 from zoo_cli.tasks.joining import text_of
-from zoo_cli.tasks.text_scores import TextScores
+from zoo_cli.tasks.text_scores import ComparedText, TextScores, compare_text
 from zoo_cli.tokenizers.base import Tokenizer
 from zoo_cli.tokenizers.prefix_lm import HIDDEN
 
@@ -179,8 +179,11 @@ class AnswerScores(Metrics[Example], Generic[Example]):
         self._task = task
         self._scores = TextScores()
 
-    def add(self, example: Example, features: Sequence[Feature], outputs: Sequence[Outputs]) -> None:
-        self._scores.add(self._task.text(outputs[0]["ids"].tolist()), self._task.references(example))
+    def judge(self, example: Example, features: Sequence[Feature], outputs: Sequence[Outputs]) -> ComparedText:
+        return compare_text(self._task.text(outputs[0]["ids"].tolist()), self._task.references(example))
+
+    def record(self, verdict: ComparedText) -> None:
+        self._scores.record(verdict)
 
     def result(self) -> dict[str, float]:
         scores = self._scores.result()

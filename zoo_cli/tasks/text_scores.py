@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from zoo_cli.tokenizers.characters import is_cjk, is_control, is_split_off, strip_marks
 
@@ -74,6 +75,48 @@ def rouge_l(words: Words, reference: Words) -> float:
     return f1(longest_common_subsequence(words, reference), len(words), len(reference))
 
 
+@dataclass(frozen=True)
+class ComparedText:
+    """What counts of a generated text.
+
+    Args:
+        length: its words.
+        reference_length: those of the reference that is closest in length.
+        matches: n-grams of 1 to 4 words that a reference has, too.
+        candidates: all its n-grams of 1 to 4 words.
+        rouge: `rouge_1`, `rouge_2` and `rouge_l`, with the best reference each.
+        seen: its different n-grams of one and of two words.
+    """
+
+    length: int
+    reference_length: int
+    matches: list[int]
+    candidates: list[int]
+    rouge: dict[str, float]
+    seen: dict[int, set[tuple[str, ...]]]
+
+
+def compare_text(text: str, references: Sequence[str]) -> ComparedText:
+    """Compare a generated text with gold ones, each as good as the other."""
+    words, gold = score_words(text), [score_words(reference) for reference in references]
+    matches, candidates = [], []
+    for size in range(1, _ORDER + 1):
+        found = ngrams(words, size)
+        most: Counter[tuple[str, ...]] = Counter()
+        for each in gold:
+            most |= ngrams(each, size)
+        matches.append((found & most).total())
+        candidates.append(found.total())
+    rouge = {
+        "rouge_1": max(rouge_n(words, each, 1) for each in gold),
+        "rouge_2": max(rouge_n(words, each, 2) for each in gold),
+        "rouge_l": max(rouge_l(words, each) for each in gold),
+    }
+    closest = min((abs(len(each) - len(words)), len(each)) for each in gold)[1]
+    seen = {size: set(_ngrams(words, size)) for size in (1, 2)}
+    return ComparedText(len(words), closest, matches, candidates, rouge, seen)
+
+
 class TextScores:
     """Accumulates scores of generated texts.
 
@@ -97,22 +140,20 @@ class TextScores:
             text: the text.
             references: gold texts, each as good as the other.
         """
-        words, gold = score_words(text), [score_words(reference) for reference in references]
+        self.record(compare_text(text, references))
+
+    def record(self, compared: ComparedText) -> None:
+        """Count a text that was compared."""
         self._texts += 1
-        self._length += len(words)
-        self._reference_length += min((abs(len(each) - len(words)), len(each)) for each in gold)[1]
-        for size in range(1, _ORDER + 1):
-            found = ngrams(words, size)
-            most: Counter[tuple[str, ...]] = Counter()
-            for each in gold:
-                most |= ngrams(each, size)
-            self._matches[size - 1] += (found & most).total()
-            self._candidates[size - 1] += found.total()
+        self._length += compared.length
+        self._reference_length += compared.reference_length
+        for index, (matches, candidates) in enumerate(zip(compared.matches, compared.candidates, strict=True)):
+            self._matches[index] += matches
+            self._candidates[index] += candidates
+        for name, value in compared.rouge.items():
+            self._rouge[name] += value
         for size, seen in self._seen.items():
-            seen.update(_ngrams(words, size))
-        self._rouge["rouge_1"] += max(rouge_n(words, each, 1) for each in gold)
-        self._rouge["rouge_2"] += max(rouge_n(words, each, 2) for each in gold)
-        self._rouge["rouge_l"] += max(rouge_l(words, each) for each in gold)
+            seen |= compared.seen[size]
 
     def bleu(self, order: int) -> float:
         """Geometric mean of the n-gram precisions up to `order`, times the brevity penalty."""

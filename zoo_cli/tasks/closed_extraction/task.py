@@ -266,13 +266,19 @@ class ClosedMetrics(Metrics[AnnotatedText]):
         self.task = task
         self._counts = ChunkCounts()
 
-    def add(self, example: AnnotatedText, features: Sequence[Feature], outputs: Sequence[Outputs]) -> None:
-        self.add_answers(example, self.task.read_text(example.text, outputs))
+    def judge(self, example: AnnotatedText, features: Sequence[Feature], outputs: Sequence[Outputs]) -> Any:
+        return self._compared(example, self.task.read_text(example.text, outputs))
+
+    def record(self, verdict: Any) -> None:
+        self._counts.add(*verdict)
 
     def add_answers(self, example: AnnotatedText, answers: Answers) -> None:
         """Count one gold example and a result, of this model or of UIE with the same schema."""
+        self.record(self._compared(example, answers))
+
+    def _compared(self, example: AnnotatedText, answers: Answers) -> Any:
         slots = self.task.layout.slots
-        self._counts.add(items(self.task.gold(example), slots), items(answers, slots))
+        return set(items(self.task.gold(example), slots)), set(items(answers, slots))
 
     def result(self) -> dict[str, Any]:
         return self._counts.result()

@@ -74,5 +74,7 @@ class DocumentClassificationMetrics(SequenceClassificationMetrics):
 
     task: DocumentClassificationTask
 
-    def add(self, example: TextExample, features: Sequence[Feature], outputs: Sequence[Outputs]) -> None:
-        super().add(example, features, [{"logits": self.task.merged(outputs)}])
+    def judge(
+        self, example: TextExample, features: Sequence[Feature], outputs: Sequence[Outputs]
+    ) -> tuple[Any, np.ndarray]:
+        return super().judge(example, features, [{"logits": self.task.merged(outputs)}])

@@ -71,16 +71,21 @@ class SpanMetrics(Metrics[PromptExample]):
         self._prompts: dict[float, dict[str, Counts]] = {threshold: {} for threshold in tried}
         self._relations: dict[str, str] = {}
 
-    def add(self, example: PromptExample, features: Sequence[Feature], outputs: Sequence[Outputs]) -> None:
+    def judge(
+        self, example: PromptExample, features: Sequence[Feature], outputs: Sequence[Outputs]
+    ) -> tuple[str, str | None, list[tuple[int, int, int]]]:
         prompt = normalize(example.prompt)
         located = None if len(features) == 1 else self.task.locate(example)
-        for threshold, table in self._prompts.items():
-            counts = self._count(example, located, features, outputs, threshold)
-            table.setdefault(prompt, Counts()).add(*counts)
-        if prompt not in self._relations:
-            label = _relation_label(prompt, normalize(example.content), self.task.options.schema_lang)
-            if label:
-                self._relations[prompt] = label
+        label = _relation_label(prompt, normalize(example.content), self.task.options.schema_lang)
+        counts = [self._count(example, located, features, outputs, threshold) for threshold in self._prompts]
+        return prompt, label, counts
+
+    def record(self, verdict: tuple[str, str | None, list[tuple[int, int, int]]]) -> None:
+        prompt, label, counts = verdict
+        for table, numbers in zip(self._prompts.values(), counts, strict=True):
+            table.setdefault(prompt, Counts()).add(*numbers)
+        if label:
+            self._relations.setdefault(prompt, label)
 
     def _count(
         self,

@@ -154,9 +154,12 @@ class IntentSlotMetrics(Metrics[AnnotatedText]):
         self._count = self._intents = self._exact = 0
         self._slots = ChunkCounts()
 
-    def add(self, example: AnnotatedText, features: Sequence[Feature], outputs: Sequence[Outputs]) -> None:
+    def judge(self, example: AnnotatedText, features: Sequence[Feature], outputs: Sequence[Outputs]) -> Any:
         intent, gold, predicted = self.task.score(example, outputs)
-        right = intent == self.task.intent(example)
+        return intent == self.task.intent(example), gold, predicted
+
+    def record(self, verdict: Any) -> None:
+        right, gold, predicted = verdict
         self._count += 1
         self._intents += right
         self._exact += right and gold == predicted

@@ -167,10 +167,18 @@ class Perplexity(Metrics[TextExample]):
         self._first_is_given = options.join_documents
         self._loss, self._tokens, self._words = 0.0, 0, 0
 
-    def add(self, example: TextExample, features: Sequence[Feature], outputs: Sequence[Outputs]) -> None:
-        self._loss += sum(float(output["label_losses"].astype(np.float64).sum()) for output in outputs)
-        self._tokens += sum(int((feature["labels"] != IGNORE_INDEX).sum()) for feature in features)
-        self._words += _count_words(example.text) - self._first_is_given
+    def judge(
+        self, example: TextExample, features: Sequence[Feature], outputs: Sequence[Outputs]
+    ) -> tuple[float, int, int]:
+        loss = sum(float(output["label_losses"].astype(np.float64).sum()) for output in outputs)
+        tokens = sum(int((feature["labels"] != IGNORE_INDEX).sum()) for feature in features)
+        return loss, tokens, _count_words(example.text) - self._first_is_given
+
+    def record(self, verdict: tuple[float, int, int]) -> None:
+        loss, tokens, words = verdict
+        self._loss += loss
+        self._tokens += tokens
+        self._words += words
 
     def result(self) -> dict[str, float]:
         return {
@@ -185,9 +193,12 @@ class ClozeScores(Metrics[TextExample]):
     def __init__(self) -> None:
         self._right = self._texts = 0
 
-    def add(self, example: TextExample, features: Sequence[Feature], outputs: Sequence[Outputs]) -> None:
+    def judge(self, example: TextExample, features: Sequence[Feature], outputs: Sequence[Outputs]) -> bool:
         counts = features[0]["labels"] != IGNORE_INDEX
-        self._right += bool(outputs[0]["label_hits"][counts].all())
+        return bool(outputs[0]["label_hits"][counts].all())
+
+    def record(self, verdict: bool) -> None:
+        self._right += verdict
         self._texts += 1
 
     def result(self) -> dict[str, float]:

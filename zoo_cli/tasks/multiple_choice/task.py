@@ -148,8 +148,11 @@ class MultipleChoiceMetrics(Metrics[ChoiceExample]):
         self._right = 0
         self._count = 0
 
-    def add(self, example: ChoiceExample, features: Sequence[Feature], outputs: Sequence[Outputs]) -> None:
-        self._right += int(self._task.probabilities(outputs, len(example.choices)).argmax()) == example.answer
+    def judge(self, example: ChoiceExample, features: Sequence[Feature], outputs: Sequence[Outputs]) -> bool:
+        return int(self._task.probabilities(outputs, len(example.choices)).argmax()) == example.answer
+
+    def record(self, verdict: bool) -> None:
+        self._right += verdict
         self._count += 1
 
     def result(self) -> dict[str, Any]:

@@ -164,12 +164,18 @@ class QuestionAnsweringMetrics(Metrics[QuestionExample]):
         self._scores: list[tuple[float, float, float]] = []
         self._margins: list[float] = []
 
-    def add(self, example: QuestionExample, features: Sequence[Feature], outputs: Sequence[Outputs]) -> None:
+    def judge(
+        self, example: QuestionExample, features: Sequence[Feature], outputs: Sequence[Outputs]
+    ) -> tuple[tuple[float, float, float], float]:
         prediction, margin = self.task.score(example, outputs)
         answers = [] if example.impossible else [answer.text for answer in example.answers]
         language = self.task.options.language
         nothing, _ = answer_scores(answers, "", language)
-        self._scores.append((*answer_scores(answers, prediction, language), nothing))
+        return (*answer_scores(answers, prediction, language), nothing), margin
+
+    def record(self, verdict: tuple[tuple[float, float, float], float]) -> None:
+        scores, margin = verdict
+        self._scores.append(scores)
         self._margins.append(margin)
 
     def _arrays(self) -> tuple[np.ndarray, np.ndarray]:

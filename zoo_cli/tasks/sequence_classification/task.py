@@ -232,10 +232,17 @@ class SequenceClassificationMetrics(Metrics[TextExample]):
         """Number of examples."""
         return len(self._gold)
 
-    def add(self, example: TextExample, features: Sequence[Feature], outputs: Sequence[Outputs]) -> None:
+    def judge(
+        self, example: TextExample, features: Sequence[Feature], outputs: Sequence[Outputs]
+    ) -> tuple[Any, np.ndarray]:
         regression = self.task.options.kind == "regression"
-        self._gold.append(self.task.number(example) if regression else self.task.names(example))
-        self._logits.append(np.asarray(outputs[0]["logits"], np.float64))
+        gold = self.task.number(example) if regression else self.task.names(example)
+        return gold, np.asarray(outputs[0]["logits"], np.float64)
+
+    def record(self, verdict: tuple[Any, np.ndarray]) -> None:
+        gold, logits = verdict
+        self._gold.append(gold)
+        self._logits.append(logits)
 
     def scores(self) -> np.ndarray:
         """Probabilities of all examples, float64 [N, L]."""

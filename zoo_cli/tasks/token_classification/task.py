@@ -280,8 +280,11 @@ class TokenClassificationMetrics(Metrics[Tagged]):
         self.task = task
         self._counts = ChunkCounts()
 
-    def add(self, example: Tagged, features: Sequence[Feature], outputs: Sequence[Outputs]) -> None:
-        self._counts.add(*self.task.score(example, outputs))
+    def judge(self, example: Tagged, features: Sequence[Feature], outputs: Sequence[Outputs]) -> Any:
+        return self.task.score(example, outputs)
+
+    def record(self, verdict: Any) -> None:
+        self._counts.add(*verdict)
 
     def result(self) -> dict[str, Any]:
         return self._counts.result()

@@ -16,7 +16,7 @@ from zoo_cli.base.errors import DataError, UsageError
 from zoo_cli.data.examples import OptionExample, TextExample
 from zoo_cli.tasks.base import Axes, Feature, Metrics, Outputs, Steps, Task
 from zoo_cli.tasks.scores import ratio, sigmoid
-from zoo_cli.tasks.token_classification.tags import ChunkCounts
+from zoo_cli.tasks.token_classification.tags import Chunk, ChunkCounts
 from zoo_cli.tasks.utc.spec import UTCOptions
 from zoo_cli.tokenizers.pretrained import PretrainedTokenizer
 
@@ -216,13 +216,19 @@ class UTCMetrics(Metrics[OptionExample]):
         self._counts = ChunkCounts()
         self._right = self._count = 0
 
-    def add(self, example: OptionExample, features: Sequence[Feature], outputs: Sequence[Outputs]) -> None:
+    def judge(
+        self, example: OptionExample, features: Sequence[Feature], outputs: Sequence[Outputs]
+    ) -> list[set[Chunk]]:
         scores = self.task.probabilities(example, outputs)
         gold = set(example.labels or ())
         predicted = {index for index, score in enumerate(scores) if score > self.task.options.threshold}
+        return [{(example.options[index], index, index) for index in each} for each in (gold, predicted)]
+
+    def record(self, verdict: list[set[Chunk]]) -> None:
+        gold, predicted = verdict
         self._right += gold == predicted
         self._count += 1
-        self._counts.add(*([(example.options[index], index, index) for index in each] for each in (gold, predicted)))
+        self._counts.add(gold, predicted)
 
     def result(self) -> dict[str, Any]:
         return {"accuracy": float(ratio(self._right, self._count)), **self._counts.result()}
