@@ -15,10 +15,13 @@ from io import StringIO
 from pathlib import Path
 
 from zoo_cli.base.errors import PlatformError, UsageError
+from zoo_cli.base.later import loaded_later
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 """Options of glibc's `mallopt`, see malloc.h."""
+_LATER = ("httpx", "paddle.audio", "paddle.dataset", "paddle.text", "paddle.utils.cpp_extension", "paddle.vision")
+"""Packages that paddle imports at once, with OpenCV, setuptools and others, which is a quarter of the time it takes."""
 _DEVICE = re.compile(r"(cpu|gpu)|gpu:(\d+(?:,\d+)*)")
 
 
@@ -103,7 +106,7 @@ def prepare_paddle(device: str) -> None:
     collects = gc.isenabled()
     gc.disable()  # of the 1,600 modules nothing can be freed; to look for it is an eighth of the import
     try:
-        with redirect_stderr(StringIO()) as said:
+        with redirect_stderr(StringIO()) as said, loaded_later(*_LATER):
             import paddle  # noqa: F401
     except ImportError as error:
         raise PlatformError(
