@@ -24,6 +24,19 @@ def recipe(*overrides: str) -> LoadedRecipe:
     return load_recipe(ERNIE, overrides, tiny=True)
 
 
+def test_nncf_reports_nothing_to_its_makers() -> None:
+    """In a process of its own, since NNCF is silent under pytest anyway."""
+    pytest.importorskip("nncf")
+    code = """
+from zoo_cli.compress.routes import load_nncf
+load_nncf()
+from nncf.telemetry import wrapper
+print(isinstance(wrapper.telemetry, wrapper.NNCFTelemetry))
+"""
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert run.stdout == "False\n"
+
+
 @pytest.mark.parametrize(
     ("backend", "method"), [("onnx", "dynamic"), ("onnx", "static"), ("openvino", "static")], ids=lambda value: value
 )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from types import ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -222,14 +224,7 @@ class OpenVinoRoute(OnnxRoute):
     def _by_nncf(self, keep: Collection[str]) -> Any:
         import openvino
 
-        try:
-            with contextlib.redirect_stdout(sys.stderr):
-                import nncf
-        except ImportError as error:
-            raise PlatformError(
-                "missing-extra", "NNCF is not installed", fix="pip install 'zoo-cli[openvino]', or leave nncf out"
-            ) from error
-        nncf.set_log_level(logging.ERROR)
+        nncf = load_nncf()
         tables = onnx_int8.tables(self._model)
         kept = {*keep, *(tables if not self.options.embeddings else ())}
         names = [node.name for node in self._model.graph.node if kept.intersection(node.input)]
@@ -252,6 +247,24 @@ class OpenVinoRoute(OnnxRoute):
             and node["runtimePrecision"].astype(str) in ("i8", "u8")
             for node in nodes
         )
+
+
+def load_nncf() -> ModuleType:
+    """The package NNCF, which would otherwise report its use to its makers unasked.
+
+    Raises:
+        PlatformError: it is not installed (`missing-extra`).
+    """
+    os.environ.setdefault("NNCF_CI", "1")  # read when it is imported; the only switch that it has
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            import nncf
+    except ImportError as error:
+        raise PlatformError(
+            "missing-extra", "NNCF is not installed", fix="pip install 'zoo-cli[openvino]', or leave nncf out"
+        ) from error
+    nncf.set_log_level(logging.ERROR)
+    return nncf
 
 
 def route_class(options: QuantizeSection) -> type[OnnxRoute]:
