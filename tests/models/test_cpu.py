@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -57,6 +61,60 @@ def test_linear(shape: tuple[int, ...], width: int, transposed: bool) -> None:
         return paddle.matmul(x, weight, transpose_y=transposed) + bias
 
     check(lambda x, w, b: cpu.linear(x, w, b, transposed), plain, values(*shape), weight, values(width, seed=2))
+
+
+@pytest.mark.parametrize(("shape", "heads", "size"), [((1, 1, 4), 1, 3), ((3, 5, 12), 2, 6), ((2, 70, 24), 3, 16)])
+def test_queries_keys_and_values(shape: tuple[int, ...], heads: int, size: int) -> None:
+    """Heads may be wider or narrower together than the tokens are."""
+    width = heads * size
+    arrays = [values(shape[-1], width, seed=seed) for seed in (1, 2, 3)]
+    weights = [each for seed, array in enumerate(arrays) for each in (array, values(width, seed=5 + seed))]
+
+    class Given:
+        def __init__(self, weight: Any, bias: Any) -> None:
+            self.weight, self.bias = weight, bias
+
+    def ours(x: Any, *tensors: Any) -> Any:
+        layers = [Given(*tensors[at : at + 2]) for at in (0, 2, 4)]
+        return paddle.concat(cpu.attention_inputs(x, layers, heads, 0.3), axis=-1)
+
+    def plain(x: Any, *tensors: Any) -> Any:
+        parts = []
+        for at, scale in ((0, 0.3), (2, 1.0), (4, 1.0)):
+            projected = (paddle.matmul(x, tensors[at]) + tensors[at + 1]) * scale
+            parts.append(projected.reshape([0, 0, heads, size]).transpose([0, 2, 1, 3]))
+        return paddle.concat(parts, axis=-1)
+
+    check(ours, plain, values(*shape), *weights)
+
+
+def test_attention_is_the_same_in_one_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    paddle.seed(0)
+    layer = layers.MultiHeadAttention(24, 3)
+    hidden = values(2, 9, 24)
+    calls: list[int] = []
+    original = cpu.attention_inputs
+    monkeypatch.setattr(cpu, "attention_inputs", lambda *given: calls.append(1) or original(*given))
+
+    def run() -> list[np.ndarray]:
+        layer.clear_gradients()
+        x = paddle.to_tensor(hidden, stop_gradient=False)
+        result = layer(x).hidden
+        result.backward(paddle.to_tensor(values(2, 9, 24, seed=9)))
+        return [each.numpy() for each in (result, x.grad, *(weight.grad for weight in layer.parameters()))]
+
+    at_once = run()
+    heard = layer.k_proj.register_forward_post_hook(lambda layer, inputs, result: None)
+    apart = run()
+    heard.remove()
+    assert len(calls) == 1
+    for one, other in zip(at_once, apart, strict=True):
+        np.testing.assert_allclose(one, other, atol=2e-5)
+    layer.q_proj.weight.stop_gradient = True
+    layer(paddle.to_tensor(hidden))
+    with paddle.no_grad():
+        layer(paddle.to_tensor(hidden))
+    assert len(calls) == 1
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -169,6 +227,39 @@ def test_loops_are_compiled_anew_where_they_cannot_be_kept(monkeypatch: pytest.M
 
     monkeypatch.setattr("numba.njit", njit)
     assert kernels._compiled(len) is len
+
+
+def test_loops_that_are_read_back_round_as_those_just_compiled(tmp_path: Path) -> None:
+    """A run that is resumed by another process ends with the same weights."""
+    code = """
+import hashlib, numpy as np
+from zoo_cli.models import kernels
+x = np.random.default_rng(0).normal(size=(99, 130)).astype(np.float32)
+result = np.empty_like(x)
+kernels.softmax(x, result)
+print(len(kernels.softmax.stats.cache_hits), hashlib.sha256(result.tobytes()).hexdigest())
+"""
+    call = [sys.executable, "-c", code]
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    found = [subprocess.run(call, env=environment, check=True, capture_output=True, text=True) for _ in range(2)]
+    (compiled, one), (read, other) = (run.stdout.split() for run in found)
+    assert (compiled, read) == ("0", "1") and one == other
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="Linux says where a function lies")
+def test_loops_have_the_threads_of_products() -> None:
+    """Threads of two OpenMP libraries would wait actively for one another."""
+    code = """
+import ctypes
+from zoo_cli.models import kernels
+place = ctypes.cast(ctypes.CDLL(None).GOMP_parallel, ctypes.c_void_p).value
+for line in open("/proc/self/maps"):
+    first, last = (int(part, 16) for part in line.split()[0].split("-"))
+    if first <= place < last:
+        print(line.split()[-1])
+"""
+    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert Path(found.stdout.strip()).name == "libiomp5.so"
 
 
 def test_weights_that_do_not_learn_get_no_gradient() -> None:

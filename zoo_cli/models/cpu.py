@@ -1,8 +1,8 @@
 """Training on a CPU: passes that PaddlePaddle's own kernels take longer for than they must.
 
-Gradients of biases become matrix products, GELU computes its slope together with its value, dropout draws a quarter of
-the random bits and adds the residual in the same pass, and all of these run on every core, in loops that
-`zoo_cli.models.kernels` compiles.
+Gradients of biases become matrix products, queries, keys and values are made by one product, GELU computes its slope
+together with its value, dropout draws a quarter of the random bits and adds the residual in the same pass, and all of
+these run on every core, in loops that `zoo_cli.models.kernels` compiles.
 
 Each function is for tensors of which `fits` is true. They give what PaddlePaddle gives up to rounding, dropout
 excepted, whose numbers are others. As with every `PyLayer`, `paddle.grad` for some of the inputs only does not go
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
 from types import ModuleType
@@ -21,6 +22,7 @@ from typing import Any
 import numpy as np
 import paddle
 import paddle.nn.functional as F
+from paddle import nn
 from paddle.autograd import PyLayer
 
 from zoo_cli.models.outputs import Tensor
@@ -118,6 +120,61 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor, transposed: bool = False) ->
     """``x @ weight + bias`` for `x` [..., I], with `weight` [I, O], or [O, I] where it is `transposed`."""
     result: Tensor = _Linear.apply(x, weight, bias, transposed)
     return result
+
+
+class _Heads(PyLayer):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, heads: int, scale: float, *projections: Tensor) -> tuple[Tensor, ...]:
+        weight = paddle.concat(projections[::2], axis=1)  # [H, 3 * A * d]
+        bias = paddle.concat(projections[1::2])
+        batch, length, width = x.shape[0], x.shape[1], weight.shape[1] // 3
+        ctx.save_for_backward(x, weight)
+        ctx.scale = np.float32(scale)
+        ctx.parts = (3, heads, width // heads)
+        ctx.wanted = tuple(not tensor.stop_gradient for tensor in (x, *projections))
+        rows = paddle.matmul(x, weight)  # [B, S, 3 * A * d]
+        results = tuple(paddle.empty([batch, heads, length, width // heads]) for _ in range(3))
+        _kernels().split_heads(
+            _array(rows).reshape(batch, length, *ctx.parts),
+            _array(bias).reshape(ctx.parts),
+            ctx.scale,
+            *(_array(result).reshape(result.shape) for result in results),
+        )
+        return results
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensor()
+        rows = paddle.empty([*x.shape[:2], weight.shape[1]])
+        grads = tuple(grad.contiguous() for grad in grads)
+        _kernels().join_heads(
+            *(_array(grad).reshape(grad.shape) for grad in grads),
+            ctx.scale,
+            _array(rows).reshape(*x.shape[:2], *ctx.parts),
+        )
+        flat, inner = rows.reshape([-1, rows.shape[-1]]), x.reshape([-1, x.shape[-1]])
+        weights = paddle.matmul(inner, flat, transpose_x=True).split(3, axis=1)
+        biases = paddle.matmul(paddle.ones([1, flat.shape[0]]), flat).reshape([-1]).split(3)
+        own, *wanted = ctx.wanted
+        learnt = [each for pair in zip(weights, biases, strict=True) for each in pair]
+        return (
+            paddle.matmul(rows, weight, transpose_y=True) if own else None,
+            *(grad if wants else None for grad, wants in zip(learnt, wanted, strict=True)),
+        )
+
+
+def attention_inputs(x: Tensor, projections: Sequence[nn.Linear], heads: int, scale: float) -> tuple[Tensor, ...]:
+    """Queries, keys and values [B, A, S, d] of `x` [B, S, H], in one product of matrices.
+
+    Args:
+        x: the tokens.
+        projections: what makes queries, keys and values, each [H, A * d] with a bias.
+        heads: A.
+        scale: the queries are multiplied by it.
+    """
+    tensors = [tensor for each in projections for tensor in (each.weight, each.bias)]
+    query, key, value = _Heads.apply(x, heads, scale, *tensors)
+    return query, key, value
 
 
 class _Gelu(PyLayer):

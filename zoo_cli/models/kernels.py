@@ -7,21 +7,37 @@ results do not depend on the number of threads. No loop may reorder its way arou
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Callable
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, TypeVar, cast
 
 import numpy as np
+import paddle
 
 # Read when numba is imported; by default it would take all cores for each of several processes.
 os.environ.setdefault("NUMBA_NUM_THREADS", os.environ.get("OMP_NUM_THREADS") or "1")
+# TBB, which OpenVINO brings, would warn of each process that is started.
+os.environ.setdefault("NUMBA_THREADING_LAYER_PRIORITY", "omp tbb workqueue")
 
 import numba
-from numba import prange
+from numba import prange, types
+from numba.extending import intrinsic
+
+# Loops and PaddlePaddle's products follow one another hundreds of times in a step. With GNU's OpenMP for the loops and
+# Intel's for the products the threads of each wait actively while the others work: a step takes half as long again.
+# Intel's library has GNU's functions, too; numba finds them there, when it starts its threads, if they are for all.
+_OPENMP = Path(paddle.__file__).parent / "libs" / "libiomp5.so"
+if _OPENMP.is_file():
+    ctypes.CDLL(str(_OPENMP), mode=ctypes.RTLD_GLOBAL)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-# Sums may be reordered, so that they run in vector units, but NaN and infinity stay what they are.
-_OPTIONS: dict[str, Any] = {"fastmath": {"reassoc", "contract", "nsz", "arcp"}, "error_model": "numpy"}
+# Nothing is left to the optimiser that changes a rounding, so that all processes compute the same, whether they compile
+# the loops or read what another one compiled: sums are made in `_LANES` parts, which vector units hold, and products
+# are added by `_fma`.
+_OPTIONS: dict[str, Any] = {"error_model": "numpy"}
+_LANES = 16
 _PARTS = 16
 _ROOT_HALF, _DENSITY = np.float32(0.7071067811865476), np.float32(0.3989422804014327)
 _LOG2_E = np.float32(1.4426950408889634)
@@ -30,12 +46,72 @@ _LEAST = np.float32(-3e38)
 
 
 def _compiled(function: Function) -> Function:
-    """A loop that runs on all threads.
+    """A loop that runs on all threads, compiled once for all processes where a folder can be written."""
+    try:
+        return numba.njit(parallel=True, cache=True, **_OPTIONS)(function)
+    except RuntimeError:  # numba found no such folder
+        return numba.njit(parallel=True, **_OPTIONS)(function)
 
-    It is compiled anew by each process: what numba reads back from its files was seen to round otherwise than what it
-    has just compiled, and a resumed run would then end with other weights.
-    """
-    return numba.njit(parallel=True, **_OPTIONS)(function)
+
+def _emit_fma(context: Any, x: Any, y: Any, z: Any) -> Any:
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fma(*arguments)
+
+    return types.float32(types.float32, types.float32, types.float32), emit
+
+
+_fma = cast(Callable[[np.float32, np.float32, np.float32], np.float32], intrinsic(_emit_fma))
+"""x * y + z, rounded once."""
+
+
+@numba.njit(**_OPTIONS)
+def _sum(x: np.ndarray, lanes: np.ndarray) -> np.float32:
+    """Sum of `x` [W]; `lanes` [_LANES] is overwritten."""
+    lanes[:] = np.float32(0)
+    whole = x.shape[0] // (4 * _LANES) * 4 * _LANES
+    for i in range(0, whole, 4 * _LANES):
+        for k in range(i, i + _LANES):
+            lanes[k - i] += (x[k] + x[k + _LANES]) + (x[k + 2 * _LANES] + x[k + 3 * _LANES])
+    for i in range(whole, x.shape[0]):
+        lanes[i % _LANES] += x[i]
+    return _folded(lanes)
+
+
+@numba.njit(**_OPTIONS)
+def _dot(x: np.ndarray, y: np.ndarray, lanes: np.ndarray) -> np.float32:
+    """Sum of the products of `x` and `y` [W]; `lanes` [_LANES] is overwritten."""
+    lanes[:] = np.float32(0)
+    whole = x.shape[0] // (4 * _LANES) * 4 * _LANES
+    for i in range(0, whole, 4 * _LANES):
+        for k in range(i, i + _LANES):
+            a, b, c = k + _LANES, k + 2 * _LANES, k + 3 * _LANES
+            lanes[k - i] += _fma(x[k], y[k], x[a] * y[a]) + _fma(x[b], y[b], x[c] * y[c])
+    for i in range(whole, x.shape[0]):
+        lanes[i % _LANES] += x[i] * y[i]
+    return _folded(lanes)
+
+
+@numba.njit(**_OPTIONS)
+def _folded(lanes: np.ndarray) -> np.float32:
+    """Sum of `lanes` [_LANES]."""
+    total = np.float32(0)
+    for k in range(_LANES):
+        total += lanes[k]
+    return total
+
+
+@numba.njit(**_OPTIONS)
+def _largest(x: np.ndarray, lanes: np.ndarray) -> np.float32:
+    """The largest of `x` [W]; `lanes` [_LANES] is overwritten."""
+    lanes[:] = _LEAST
+    whole = x.shape[0] // (4 * _LANES) * 4 * _LANES
+    for i in range(0, whole, 4 * _LANES):
+        for k in range(i, i + _LANES):
+            pair = max(x[k], x[k + _LANES])
+            lanes[k - i] = max(lanes[k - i], pair, max(x[k + 2 * _LANES], x[k + 3 * _LANES]))
+    for i in range(whole, x.shape[0]):
+        lanes[i % _LANES] = max(lanes[i % _LANES], x[i])
+    return lanes.max()
 
 
 @numba.njit(inline="always", **_OPTIONS)
@@ -45,15 +121,14 @@ def _exp(x: np.float32) -> np.float32:
     Unlike the C library's, it can be computed for many numbers at a time.
     """
     bounded = min(x, np.float32(88))
-    octave = np.floor(bounded * _LOG2_E + np.float32(0.5))
-    rest = bounded - octave * _LN_2 - octave * _LN_2_REST
-    power = np.float32(1.9875691500e-4)
-    power = power * rest + np.float32(1.3981999507e-3)
-    power = power * rest + np.float32(8.3334519073e-3)
-    power = power * rest + np.float32(4.1665795894e-2)
-    power = power * rest + np.float32(1.6666665459e-1)
-    power = power * rest + np.float32(5.0000001201e-1)
-    power = power * rest * rest + rest + np.float32(1)
+    octave = np.floor(_fma(bounded, _LOG2_E, np.float32(0.5)))
+    rest = _fma(-octave, _LN_2_REST, _fma(-octave, _LN_2, bounded))
+    power = _fma(np.float32(1.9875691500e-4), rest, np.float32(1.3981999507e-3))
+    power = _fma(power, rest, np.float32(8.3334519073e-3))
+    power = _fma(power, rest, np.float32(4.1665795894e-2))
+    power = _fma(power, rest, np.float32(1.6666665459e-1))
+    power = _fma(power, rest, np.float32(5.0000001201e-1))
+    power = _fma(power, rest * rest, rest) + np.float32(1)
     scale = np.int32((np.int32(max(octave, np.float32(-126))) + np.int32(127)) << np.int32(23)).view(np.float32)
     return np.float32(0) if x < np.float32(-87) else power * scale
 
@@ -76,14 +151,15 @@ def gelu(x: np.ndarray, result: np.ndarray, slope: np.ndarray) -> None:
         for i in range(x.shape[1]):
             value = x[r, i]
             bell = _exp(np.float32(-0.5) * value * value)
-            t = np.float32(1) / (np.float32(1) + np.float32(0.3275911) * abs(value) * _ROOT_HALF)
-            tail = np.float32(-1.453152027) + t * np.float32(1.061405429)
-            tail = np.float32(1.421413741) + t * tail
-            tail = np.float32(-0.284496736) + t * tail
-            tail = np.float32(0.5) * t * (np.float32(0.254829592) + t * tail) * bell  # of the normal distribution
+            t = np.float32(1) / _fma(np.float32(0.3275911) * _ROOT_HALF, abs(value), np.float32(1))
+            tail = _fma(t, np.float32(1.061405429), np.float32(-1.453152027))
+            tail = _fma(t, tail, np.float32(1.421413741))
+            tail = _fma(t, tail, np.float32(-0.284496736))
+            tail = _fma(t, tail, np.float32(0.254829592))
+            tail *= np.float32(0.5) * t * bell  # of the normal distribution
             share = tail if value < np.float32(0) else np.float32(1) - tail
             result[r, i] = value * share
-            slope[r, i] = share + value * _DENSITY * bell
+            slope[r, i] = _fma(value * _DENSITY, bell, share)
 
 
 @_compiled
@@ -104,30 +180,19 @@ def layer_norm_back(
     own = np.zeros((_PARTS, 2, width), np.float32)
     share = np.float32(1) / np.float32(width)
     for p in prange(_PARTS):
-        for row in range(part):
-            r = p * part + row
-            if r >= count:
-                break
+        lanes, centred = np.empty(_LANES, np.float32), np.empty(width, np.float32)
+        for r in range(p * part, min((p + 1) * part, count)):
             value, g, out = x[r], grad[r], result[r]
-            mean = np.float32(0)
+            mean = _sum(value, lanes) * share
             for i in range(width):
-                mean += value[i]
-            mean *= share
-            variance = np.float32(0)
+                centred[i] = value[i] - mean
+                out[i] = g[i] * weight[i]
+            deviation = np.float32(1) / np.sqrt(_dot(centred, centred, lanes) * share + np.float32(epsilon))
+            along = _sum(out, lanes) * share
+            through = _dot(out, centred, lanes) * share * deviation * deviation
             for i in range(width):
-                variance += (value[i] - mean) * (value[i] - mean)
-            deviation = np.float32(1) / np.sqrt(variance * share + np.float32(epsilon))
-            along, through = np.float32(0), np.float32(0)
-            for i in range(width):
-                scaled = g[i] * weight[i]
-                along += scaled
-                through += scaled * (value[i] - mean)
-            along *= share
-            through *= share * deviation * deviation
-            for i in range(width):
-                centred = value[i] - mean
-                out[i] = (g[i] * weight[i] - along - centred * through) * deviation
-                own[p, 0, i] += g[i] * centred * deviation
+                out[i] = (out[i] - _fma(centred[i], through, along)) * deviation
+                own[p, 0, i] = _fma(g[i], centred[i] * deviation, own[p, 0, i])
                 own[p, 1, i] += g[i]
     for k in range(2):
         for i in range(width):
@@ -139,30 +204,65 @@ def layer_norm_back(
 @_compiled
 def softmax(x: np.ndarray, result: np.ndarray) -> None:
     """Softmax of the rows of `x` [R, W]."""
-    for r in prange(x.shape[0]):
-        value, out = x[r], result[r]
-        largest = _LEAST
-        for i in range(value.shape[0]):
-            largest = max(largest, value[i])
-        total = np.float32(0)
-        for i in range(value.shape[0]):
-            out[i] = _exp(value[i] - largest)
-            total += out[i]
-        share = np.float32(1) / total
-        for i in range(value.shape[0]):
-            out[i] *= share
+    part = (x.shape[0] + _PARTS - 1) // _PARTS
+    for p in prange(_PARTS):
+        lanes = np.empty(_LANES, np.float32)
+        for r in range(p * part, min((p + 1) * part, x.shape[0])):
+            value, out = x[r], result[r]
+            largest = _largest(value, lanes)
+            for i in range(value.shape[0]):
+                out[i] = _exp(value[i] - largest)
+            share = np.float32(1) / _sum(out, lanes)
+            for i in range(value.shape[0]):
+                out[i] *= share
 
 
 @_compiled
 def softmax_back(probabilities: np.ndarray, grad: np.ndarray, result: np.ndarray) -> None:
     """Gradient of `softmax`'s input, from its output and the gradient of that, all [R, W]."""
-    for r in prange(grad.shape[0]):
-        own, g, out = probabilities[r], grad[r], result[r]
-        along = np.float32(0)
-        for i in range(g.shape[0]):
-            along += g[i] * own[i]
-        for i in range(g.shape[0]):
-            out[i] = own[i] * (g[i] - along)
+    part = (grad.shape[0] + _PARTS - 1) // _PARTS
+    for p in prange(_PARTS):
+        lanes = np.empty(_LANES, np.float32)
+        for r in range(p * part, min((p + 1) * part, grad.shape[0])):
+            own, g, out = probabilities[r], grad[r], result[r]
+            along = _dot(g, own, lanes)
+            for i in range(g.shape[0]):
+                out[i] = own[i] * (g[i] - along)
+
+
+@_compiled
+def split_heads(
+    rows: np.ndarray, bias: np.ndarray, scale: float, query: np.ndarray, key: np.ndarray, value: np.ndarray
+) -> None:
+    """Queries, keys and values of attention, with their bias and the queries multiplied by `scale`.
+
+    Args:
+        rows: [B, S, 3, A, d], products of the tokens with the weights of all three.
+        bias: [3, A, d].
+        scale: of the queries.
+        query, key, value: outputs [B, A, S, d].
+    """
+    factor = np.float32(scale)
+    for b in prange(rows.shape[0]):
+        for a in range(rows.shape[3]):
+            for s in range(rows.shape[1]):
+                for i in range(rows.shape[4]):
+                    query[b, a, s, i] = (rows[b, s, 0, a, i] + bias[0, a, i]) * factor
+                    key[b, a, s, i] = rows[b, s, 1, a, i] + bias[1, a, i]
+                    value[b, a, s, i] = rows[b, s, 2, a, i] + bias[2, a, i]
+
+
+@_compiled
+def join_heads(query: np.ndarray, key: np.ndarray, value: np.ndarray, scale: float, rows: np.ndarray) -> None:
+    """The way back of `split_heads` for gradients: three of [B, A, S, d] to `rows` [B, S, 3, A, d], the output."""
+    factor = np.float32(scale)
+    for b in prange(rows.shape[0]):
+        for s in range(rows.shape[1]):
+            for a in range(rows.shape[3]):
+                for i in range(rows.shape[4]):
+                    rows[b, s, 0, a, i] = query[b, a, s, i] * factor
+                    rows[b, s, 1, a, i] = key[b, a, s, i]
+                    rows[b, s, 2, a, i] = value[b, a, s, i]
 
 
 @_compiled
@@ -194,22 +294,22 @@ def cross_entropy(x: np.ndarray, labels: np.ndarray, losses: np.ndarray, tops: n
         tops, totals: outputs [R] that `cross_entropy_back` needs: the largest number of the row, and the sum of the
             exponentials of the distances to it.
     """
-    for r in prange(x.shape[0]):
-        value = x[r]
-        # Eight at a time: a single running maximum would be computed number by number.
-        most = np.full(8, _LEAST, np.float32)
-        whole = value.shape[0] // 8
-        for i in range(whole):
-            for k in range(8):
-                most[k] = max(most[k], value[8 * i + k])
-        for i in range(8 * whole, value.shape[0]):
-            most[0] = max(most[0], value[i])
-        largest = most.max()
-        total = np.float32(0)
-        for i in range(value.shape[0]):
-            total += _exp(value[i] - largest)
-        tops[r], totals[r] = largest, total
-        losses[r] = np.log(total) + largest - value[labels[r]]
+    part = (x.shape[0] + _PARTS - 1) // _PARTS
+    for p in prange(_PARTS):
+        lanes = np.empty(_LANES, np.float32)
+        for r in range(p * part, min((p + 1) * part, x.shape[0])):
+            value = x[r]
+            largest = _largest(value, lanes)
+            lanes[:] = np.float32(0)
+            whole = value.shape[0] // _LANES
+            for i in range(whole):
+                for k in range(_LANES):
+                    lanes[k] += _exp(value[_LANES * i + k] - largest)
+            for i in range(_LANES * whole, value.shape[0]):
+                lanes[0] += _exp(value[i] - largest)
+            total = _folded(lanes)
+            tops[r], totals[r] = largest, total
+            losses[r] = np.log(total) + largest - value[labels[r]]
 
 
 @_compiled

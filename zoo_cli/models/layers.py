@@ -34,6 +34,11 @@ class Linear(nn.Linear):
         return super().forward(x)
 
 
+def _is_listened_to(layer: nn.Layer) -> bool:
+    """Whether something wants to know what the layer reads or gives."""
+    return bool(layer._forward_pre_hooks or layer._forward_post_hooks)
+
+
 class LayerNorm(nn.LayerNorm):
     """`paddle.nn.LayerNorm` over the last axis, faster in training on CPUs; see `zoo_cli.models.cpu`.
 
@@ -275,11 +280,23 @@ class MultiHeadAttention(nn.Layer):
         """[B, S, A * d] -> [B, A, S, d]."""
         return projected.reshape([0, 0, self.num_heads, self.head_dim]).transpose([0, 2, 1, 3])
 
+    def _learns_at_once(self, hidden: Tensor) -> bool:
+        """Whether queries, keys and values are made by one product of matrices."""
+        layers = self.projections
+        if not all(type(layer) is Linear and not _is_listened_to(layer) for layer in layers):
+            return False
+        tensors = [tensor for layer in layers for tensor in (layer.weight, layer.bias)]
+        learn = paddle.is_grad_enabled() and not any(tensor is None or tensor.stop_gradient for tensor in tensors)
+        return learn and cpu.fits(hidden, *tensors)
+
     def forward(self, hidden: Tensor, bias: Tensor | None = None, past: Cache | None = None) -> AttentionResult:
         """Attend from `hidden` [B, S, H] to itself and to the cached `past`; `bias` is added to the scores."""
-        query = self.split_heads(self.q_proj(hidden) * self.scale)  # [B, A, S, d]
-        key = self.split_heads(self.k_proj(hidden))
-        value = self.split_heads(self.v_proj(hidden))
+        if self._learns_at_once(hidden):
+            query, key, value = cpu.attention_inputs(hidden, self.projections, self.num_heads, self.scale)
+        else:
+            query = self.split_heads(self.q_proj(hidden) * self.scale)  # [B, A, S, d]
+            key = self.split_heads(self.k_proj(hidden))
+            value = self.split_heads(self.v_proj(hidden))
         if past is not None:
             key = paddle.concat([past[0], key], axis=2)  # [B, A, T, d]
             value = paddle.concat([past[1], value], axis=2)
