@@ -93,6 +93,20 @@ def test_discriminator_reads_what_the_generator_wrote(sampled: bool) -> None:
     np.testing.assert_allclose(output.discriminator_logits.numpy(), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["ElectraForTotalPretraining", "ErnieHealthForTotalPretraining"])
+def test_masked_places_alone_are_enough(name: str) -> None:
+    model = tiny(name)
+    model.use_softmax_sample = False
+    arrays = masked_batch(repeat=2)
+    places = np.flatnonzero(arrays["generator_labels"] != -100)
+    whole, part = call(model, arrays), call(model, {**arrays, "masked_positions": places})
+    assert part.generator_logits.shape == [len(places), whole.generator_logits.shape[-1]]
+    assert float(part.loss) == pytest.approx(float(whole.loss), rel=1e-5)
+    np.testing.assert_array_equal(part.discriminator_labels.numpy(), whole.discriminator_labels.numpy())
+    nothing = {**arrays, "generator_labels": np.full_like(arrays["generator_labels"], -100)}
+    assert np.isfinite(float(call(model, {**nothing, "masked_positions": np.zeros(0, np.int64)}).loss))
+
+
 def test_sampling_follows_the_softmax() -> None:
     paddle.seed(0)
     logits = paddle.log(paddle.to_tensor([0.1, 0.2, 0.7])).expand([20000, 3])

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import paddle
 
 from zoo_cli.engine.batches import Arrays
-from zoo_cli.engine.objectives.pretraining import Pretraining, Tensors, Term, label_count, where_seen
+from zoo_cli.engine.objectives.pretraining import Pretraining, Tensors, Term, label_count, places_of, where_seen
 
 
 class ReplacedTokens(Pretraining):
@@ -20,8 +20,9 @@ class ReplacedTokens(Pretraining):
         return label_count(batch["generator_labels"]), int(batch["attention_mask"].sum())
 
     def terms(self, model: paddle.nn.Layer, batch: Tensors) -> list[Term]:
-        result, config = model(**batch), model.config
-        masked = batch["generator_labels"]
+        places = places_of(batch["generator_labels"])
+        result, config = model(**batch, masked_positions=places), model.config
+        masked = batch["generator_labels"].flatten()[places]
         replaced = where_seen(result.discriminator_labels, result.attention_mask)
         return [
             Term("generator", result.generator_loss, result.generator_logits, masked, config.gen_weight),

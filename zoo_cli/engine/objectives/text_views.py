@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import paddle
 
 from zoo_cli.engine.batches import Arrays
-from zoo_cli.engine.objectives.pretraining import Pretraining, Tensors, Term, label_count, where_seen
+from zoo_cli.engine.objectives.pretraining import Pretraining, Tensors, Term, label_count, places_of, where_seen
 from zoo_cli.models.ernie_health.modeling import CSP_WEIGHT, MTS_WEIGHT, RTD_WEIGHT, partner_scores
 
 
@@ -27,7 +27,8 @@ class TextViews(Pretraining):
         return masked, int(batch["attention_mask"].sum()), masked, len(batch["generator_labels"])
 
     def terms(self, model: paddle.nn.Layer, batch: Tensors) -> list[Term]:
-        result = model(**batch)
+        places = places_of(batch["generator_labels"])
+        result = model(**batch, masked_positions=places)
         replaced, judged = result.discriminator_labels, result.judged
         detected = where_seen(replaced, result.attention_mask)
         chosen = where_seen(paddle.zeros_like(replaced), replaced == 1)  # the original is the first candidate
@@ -37,7 +38,7 @@ class TextViews(Pretraining):
                 "generator",
                 result.gen_loss,
                 result.generator_logits,
-                batch["generator_labels"],
+                batch["generator_labels"].flatten()[places],
                 model.config.gen_weight,
             ),
             Term("rtd", result.disc_rtd_loss, judged.rtd_logits, detected, RTD_WEIGHT),

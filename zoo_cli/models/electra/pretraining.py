@@ -58,11 +58,20 @@ class ElectraGenerator(HeadModel):
     def own_weights(self, weights: Mapping[str, Weights]) -> Mapping[str, Weights]:
         return part_of_pair(weights, "generator")
 
-    def forward(self, input_ids: Tensor, *, labels: Tensor | None = None, **inputs: Any) -> ModelOutput:
-        """`logits` [B, S, V]; with `labels` [B, S] (-100 does not count) also `loss`."""
+    def forward(
+        self,
+        input_ids: Tensor,
+        *,
+        labels: Tensor | None = None,
+        masked_positions: Tensor | None = None,
+        **inputs: Any,
+    ) -> ModelOutput:
+        """`logits` [B, S, V], or those of `masked_positions` [M] of the flattened text, [M, V]; with `labels` of the
+        same places (-100 does not count) also `loss`."""
         base = self.backbone(input_ids, **inputs)
         embedding = self.backbone.embeddings.word_embeddings.weight  # [V, E]
-        vectors = self.generator_predictions(base.last_hidden_state)
+        hidden = base.last_hidden_state
+        vectors = self.generator_predictions(hidden if masked_positions is None else at(hidden, masked_positions))
         logits = paddle.matmul(vectors, embedding, transpose_y=True) + self.generator_lm_head_bias
         loss = None if labels is None else cross_entropy(logits, labels)
         return head_output(base, loss=loss, logits=logits)
@@ -109,12 +118,25 @@ class DiscriminatorInputs(NamedTuple):
     Args:
         input_ids: [B, S], the masked text with the generator's tokens at the masked places.
         labels: [B, S], 1 where the token is not that of the original text.
-        sampled_ids: [B, S], the generator's token at every place.
+        sampled_ids: [B, S], the generator's token at every place that it has scores of.
     """
 
     input_ids: Tensor
     labels: Tensor
     sampled_ids: Tensor
+
+
+def at(values: Tensor, positions: Tensor | None) -> Tensor:
+    """What [B, S, ...] has at places [M] of the flattened text, [M, ...]; all of it where there are none given."""
+    return values if positions is None else values.flatten(0, 1).index_select(positions)
+
+
+def put(values: Tensor, positions: Tensor | None, rows: Tensor) -> Tensor:
+    """[B, S, ...] with `rows` [M, ...] at places [M] of the flattened text; or `rows` for all places where none are
+    given."""
+    if positions is None:
+        return rows
+    return paddle.scatter(values.flatten(0, 1), positions, rows).reshape(values.shape)
 
 
 def gumbel_noise(like: Tensor) -> Tensor:
@@ -151,20 +173,22 @@ class PretrainingPair(Model):
         generator_logits: Tensor,
         generator_labels: Tensor,
         use_softmax_sample: bool,
+        masked_positions: Tensor | None = None,
     ) -> DiscriminatorInputs:
         """Put the generator's tokens into the masked places.
 
         Args:
             inputs: the masked text [B, S].
             raw_inputs: the original text [B, S].
-            generator_logits: [B, S, V].
+            generator_logits: [B, S, V]; or [M, V], of the masked places alone.
             generator_labels: [B, S], -100 where nothing is masked.
             use_softmax_sample: draw the tokens rather than take the likeliest.
+            masked_positions: the masked places in the flattened text [M], where there are scores of these alone.
         """
         logits = generator_logits.detach()
         if use_softmax_sample:
             logits = logits + gumbel_noise(logits)
-        sampled = logits.argmax(axis=-1)  # [B, S]
+        sampled = put(inputs, masked_positions, logits.argmax(axis=-1))  # [B, S]
         masked = generator_labels != IGNORED
         input_ids = paddle.where(masked, sampled, inputs)
         labels = paddle.logical_and(masked, input_ids != raw_inputs).astype("int64")
@@ -183,7 +207,7 @@ class ElectraPretrainingOutput(ModelOutput):
 
     Args:
         generator_loss, discriminator_loss: its two parts.
-        generator_logits: [B, S, V].
+        generator_logits: [B, S, V], or [M, V] of the masked places alone.
         discriminator_logits: [B, S].
         discriminator_labels: [B, S], 1 where the generator replaced a token by another.
         attention_mask: [B, S], booleans, which tokens count.
@@ -230,6 +254,7 @@ class ElectraForTotalPretraining(PretrainingPair):
         *,
         raw_input_ids: Tensor,
         generator_labels: Tensor,
+        masked_positions: Tensor | None = None,
     ) -> ElectraPretrainingOutput:
         """One step on masked text.
 
@@ -238,12 +263,15 @@ class ElectraForTotalPretraining(PretrainingPair):
             token_type_ids, position_ids, attention_mask: [B, S], see `ElectraModel`.
             raw_input_ids: the original text [B, S].
             generator_labels: [B, S], the original id where it is masked, -100 elsewhere.
+            masked_positions: the masked places in the flattened text [M]; the generator then scores these alone, as
+                ELECTRA's first implementation did, and PaddleNLP does not.
         """
         inputs = {"token_type_ids": token_type_ids, "position_ids": position_ids, "attention_mask": attention_mask}
-        generator_logits = self.generator(input_ids, **inputs).logits
+        generator_logits = self.generator(input_ids, masked_positions=masked_positions, **inputs).logits
         replaced = self.get_discriminator_inputs(
-            input_ids, raw_input_ids, generator_logits, generator_labels, self.use_softmax_sample
+            input_ids, raw_input_ids, generator_logits, generator_labels, self.use_softmax_sample, masked_positions
         )
+        generator_labels = at(generator_labels, masked_positions)
         discriminator_logits = self.discriminator(replaced.input_ids, **inputs).logits
         seen = self.visible(input_ids, attention_mask)
         losses = self.criterion.losses(generator_logits, discriminator_logits, generator_labels, replaced.labels, seen)

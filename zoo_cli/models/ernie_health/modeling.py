@@ -20,7 +20,14 @@ from zoo_cli.base.errors import UsageError
 from zoo_cli.models.base import HeadModel
 from zoo_cli.models.electra.config import ElectraConfig
 from zoo_cli.models.electra.modeling import ClassificationHead
-from zoo_cli.models.electra.pretraining import DiscriminatorHead, PretrainingPair, detection_loss, gumbel_noise
+from zoo_cli.models.electra.pretraining import (
+    DiscriminatorHead,
+    PretrainingPair,
+    at,
+    detection_loss,
+    gumbel_noise,
+    put,
+)
 from zoo_cli.models.layers import activation
 from zoo_cli.models.losses import cross_entropy
 from zoo_cli.models.outputs import ModelOutput, Tensor
@@ -112,7 +119,7 @@ class ErnieHealthPretrainingOutput(ModelOutput):
     Args:
         gen_loss: of the generator.
         disc_rtd_loss, disc_mts_loss, disc_csp_loss: of the discriminator's three heads.
-        generator_logits: [B, S, V].
+        generator_logits: [B, S, V], or [M, V] of the masked places alone.
         judged: what the discriminator says.
         discriminator_labels: [B, S], 1 where the generator replaced a token by another.
         attention_mask: [B, S], booleans, which tokens count.
@@ -146,19 +153,22 @@ class ErnieHealthForTotalPretraining(PretrainingPair):
         generator_logits: Tensor,
         generator_labels: Tensor,
         use_softmax_sample: bool,
+        masked_positions: Tensor | None = None,
     ) -> CandidateInputs:
         """Put the generator's tokens into the masked places and find candidates; arguments as in
         `PretrainingPair.get_discriminator_inputs`."""
         replaced = self.get_discriminator_inputs(
-            inputs, raw_inputs, generator_logits, generator_labels, use_softmax_sample
+            inputs, raw_inputs, generator_logits, generator_labels, use_softmax_sample, masked_positions
         )
         logits = generator_logits.detach()
         if use_softmax_sample:
             # The best after adding noise are distributed as if they were drawn one after another.
             logits = logits + gumbel_noise(logits)
-        others = logits - F.one_hot(raw_inputs, logits.shape[-1]) * 1e4
-        negatives = others.topk(NEGATIVES, axis=-1)[1]  # [B, S, 5]
-        return CandidateInputs(*replaced, paddle.concat([raw_inputs.unsqueeze(2), negatives], axis=2))
+        others = logits - F.one_hot(at(raw_inputs, masked_positions), logits.shape[-1]) * 1e4
+        originals = raw_inputs.unsqueeze(2)  # [B, S, 1]
+        # Candidates count for replaced tokens only: elsewhere any do.
+        negatives = put(originals.tile([1, 1, NEGATIVES]), masked_positions, others.topk(NEGATIVES, axis=-1)[1])
+        return CandidateInputs(*replaced, paddle.concat([originals, negatives], axis=2))
 
     def forward(
         self,
@@ -169,6 +179,7 @@ class ErnieHealthForTotalPretraining(PretrainingPair):
         *,
         raw_input_ids: Tensor,
         generator_labels: Tensor,
+        masked_positions: Tensor | None = None,
     ) -> ErnieHealthPretrainingOutput:
         """One step on masked text.
 
@@ -177,12 +188,14 @@ class ErnieHealthForTotalPretraining(PretrainingPair):
             token_type_ids, position_ids, attention_mask: [B, S], see `ElectraModel`.
             raw_input_ids: the original text [B, S].
             generator_labels: [B, S], the original id where it is masked, -100 elsewhere.
+            masked_positions: the masked places in the flattened text [M]; the generator then scores these alone.
         """
         inputs = {"token_type_ids": token_type_ids, "position_ids": position_ids, "attention_mask": attention_mask}
-        generator_logits = self.generator(input_ids, **inputs).logits
+        generator_logits = self.generator(input_ids, masked_positions=masked_positions, **inputs).logits
         replaced = self.get_discriminator_inputs_ernie_health(
-            input_ids, raw_input_ids, generator_logits, generator_labels, self.use_softmax_sample
+            input_ids, raw_input_ids, generator_logits, generator_labels, self.use_softmax_sample, masked_positions
         )
+        generator_labels = at(generator_labels, masked_positions)
         judged = self.discriminator(replaced.input_ids, replaced.candidate_ids, **inputs)
         seen = self.visible(input_ids, attention_mask)
         losses = self.criterion(
