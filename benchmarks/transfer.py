@@ -43,6 +43,7 @@ TASKS: dict[str, dict[str, Any]] = {
 STARTS = ("pretrained", "scratch")
 RATES = (5e-4, 1e-3)
 SIZES = ("num_hidden_layers", "hidden_size", "num_attention_heads", "intermediate_size")
+DROPOUT = ("hidden_dropout_prob", "attention_probs_dropout_prob")
 
 
 def score(task: str, start: str, rate: float, seed: int, arguments: argparse.Namespace) -> float:
@@ -55,7 +56,7 @@ def score(task: str, start: str, rate: float, seed: int, arguments: argparse.Nam
         values = {
             "model.init": "scratch:ernie-3.0-nano-zh",
             "model.vocab": str(encoder),
-            **{f"model.config.{name}": config[name] for name in SIZES},
+            **{f"model.config.{name}": config[name] for name in (*SIZES, *DROPOUT)},
             "data.train": json.dumps([train]),
             "data.dev": json.dumps([dev]),
             **{f"data.{key}": value for key, value in entry["data"].items()},

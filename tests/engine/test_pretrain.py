@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from tests.engine.conftest import ROOT
+from tests.engine.stopping import reports
 from zoo_cli.base.environment import prepare_paddle
 
 prepare_paddle("cpu")
@@ -305,6 +306,18 @@ def test_one_document_has_no_next_sentence_and_that_shows_at_once(tmp_path: Path
         pretrain(tiny("bert", f"pretrain.corpora={text}", "pretrain.split=1"), tmp_path / "run")
 
 
+def test_a_start_from_neighbours_knows_more(tmp_path: Path) -> None:
+    found = {}
+    for start in ("random", "neighbours"):
+        folder = tmp_path / start
+        pretrain(tiny("bert", f"pretrain.start={start}", "train.max_steps=8", "train.eval_steps=8"), folder)
+        found[start] = reports(folder, "dev")[-1]["mlm_loss"]
+    assert found["neighbours"] < found["random"] - 0.1
+    with pytest.raises(UsageError) as caught:
+        pretrain(tiny("bert", "pretrain.start=neighbours"), tmp_path / "more", source=tmp_path / "random" / "best")
+    assert caught.value.code == "start-from-neighbours"
+
+
 @pytest.mark.parametrize(
     ("name", "overrides", "code"),
     [
@@ -314,6 +327,9 @@ def test_one_document_has_no_next_sentence_and_that_shows_at_once(tmp_path: Path
         ("bert", ["data.train=x.txt", "data.format=csv"], "no-labelled-data"),
         ("bert", ["task.name=extraction"], "two-trainings"),
         ("electra", ["model.config.generator_config={hiden_size: 3}"], "wrong-value"),
+        ("gpt", ["pretrain.start=neighbours"], "start-from-neighbours"),
+        ("bert", ["pretrain.start=neighbours", "model.init=some/folder"], "start-from-neighbours"),
+        ("bert", ["pretrain.start=neighbours", "train.parallel.tensor=2"], "start-from-neighbours"),
     ],
 )
 def test_rules_of_pretraining(name: str, overrides: list[str], code: str) -> None:

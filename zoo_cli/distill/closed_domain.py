@@ -30,7 +30,7 @@ from zoo_cli.engine.finetune import EncodedExamples, training
 from zoo_cli.engine.predictor import Predictor
 from zoo_cli.engine.run import BEST, Run, flatten, open_run
 from zoo_cli.engine.setup import Assembly, from_recipe, load_folder
-from zoo_cli.recipe.loading import SCRATCH, LoadedRecipe, run_folder
+from zoo_cli.recipe.loading import LoadedRecipe, run_folder
 from zoo_cli.recipe.presets import FileProgress
 from zoo_cli.recipe.render import to_yaml
 from zoo_cli.recipe.schema import LabellingSection, ModelSection, TrainSection
@@ -105,13 +105,12 @@ def distill_by_labelling(
 def _student(loaded: LoadedRecipe, source: Path, examples: Sequence[Any], progress: FileProgress | None) -> Assembly:
     """The student as the recipe describes it; one from scratch has the teacher's vocabulary."""
     section = section_of(loaded.recipe).student
-    fresh = section.init == SCRATCH or section.init.startswith(f"{SCRATCH}:")
     model = ModelSection(
         family=section.family,
         init=section.init,
         architecture=section.architecture,
         config=section.config,
-        vocab=str(source) if fresh else None,
+        vocab=str(source) if section.is_fresh else None,
     )
     task = {"name": student_task(loaded.recipe), **section.task}
     own = replace(

@@ -14,7 +14,7 @@ from zoo_cli import models, registry
 from zoo_cli.base.errors import Location, UsageError
 from zoo_cli.distill.strategies import section_of
 from zoo_cli.engine.setup import Assembly, find_model_folder, load_tokenizer
-from zoo_cli.recipe.loading import SCRATCH, LoadedRecipe, preset_name
+from zoo_cli.recipe.loading import LoadedRecipe, preset_name
 from zoo_cli.recipe.presets import FileProgress, fetch
 from zoo_cli.tasks.base import Task, load_task
 from zoo_cli.tokenizers.base import Tokenizer
@@ -49,7 +49,7 @@ def build_student(
     architecture = section.architecture or spec.tasks[loaded.task_name]
     values = {**section.config, **task.model_config()}
     paddle.seed(loaded.recipe.train.seed)
-    if section.init == SCRATCH or section.init.startswith(f"{SCRATCH}:"):
+    if section.is_fresh:
         config = teacher.model.config
         values |= {"vocab_size": config.vocab_size, "pad_token_id": config.pad_token_id}
         return Assembly(models.build(architecture, values), teacher.tokenizer, task)

@@ -29,7 +29,7 @@ from zoo_cli import registry
 from zoo_cli.base.errors import UsageError, ZooError, raise_all
 from zoo_cli.models.checkpoint import load_config
 from zoo_cli.models.config import ModelConfig
-from zoo_cli.recipe.loading import SCRATCH, preset_name
+from zoo_cli.recipe.loading import preset_name
 from zoo_cli.recipe.schema import DistillMatch, DistillSection, DistillStage, ModelSection, Recipe, StudentSection
 
 Options = dict[str, Any]
@@ -362,9 +362,8 @@ def section_of(recipe: Recipe) -> DistillSection:
 
 def _configuration(section: ModelSection | StudentSection) -> ModelConfig | None:
     """What a section says of a model's shape, or None where that is not known: the folder is not there yet."""
-    fresh = section.init == SCRATCH or section.init.startswith(f"{SCRATCH}:")
     try:
-        if fresh or preset_name(section.init):
+        if section.is_fresh or preset_name(section.init):
             config: ModelConfig = registry.family(section.family).config.model_validate(section.config)
             return config
         return load_config(Path(section.init), overrides=section.config)

@@ -36,7 +36,7 @@ from zoo_cli.engine.pretrain import SECTIONS as PRETRAIN_SECTIONS
 from zoo_cli.engine.run import open_run
 from zoo_cli.engine.setup import find_model_folder, load_tokenizer, make_model, starting_point
 from zoo_cli.models.base import Model
-from zoo_cli.recipe.loading import SCRATCH, LoadedRecipe, preset_name
+from zoo_cli.recipe.loading import LoadedRecipe, preset_name
 from zoo_cli.recipe.presets import FileProgress, fetch
 from zoo_cli.recipe.render import to_yaml
 from zoo_cli.recipe.schema import DistillMatch, StudentSection, TrainSection
@@ -248,7 +248,7 @@ def _student(
 ) -> Model:
     spec = registry.family(section.family)
     architecture = section.architecture or spec.objectives.get("distill", spec.backbone)
-    if section.init == SCRATCH or section.init.startswith(f"{SCRATCH}:"):
+    if section.is_fresh:
         own = {"vocab_size": teacher.config.vocab_size, "pad_token_id": teacher.config.pad_token_id}
         return models.build(architecture, {**section.config, **own})
     source = fetch(section.init, progress) if preset_name(section.init) else find_model_folder(Path(section.init))

@@ -121,8 +121,7 @@ def corpus_batches(
     for number, (prefix, weight) in enumerate([*blend, *parallel]):
         corpus = open_corpus(prefix)
         _check_ids(corpus, size)
-        whole = (0, corpus.documents)
-        documents = whole if part == "all" else split_documents(corpus.documents, options.split)[part]
+        documents = part_of(corpus, options, part)
         if documents[0] < documents[1]:
             sources.append(_Source(corpus, documents, number >= len(blend)))
             weighted.append(weight)
@@ -133,7 +132,7 @@ def corpus_batches(
         [
             [source.corpus.fingerprint() for source in sources],
             weights,
-            options.model_dump(exclude={"corpora", "parallel", "dev", "raw_text", "eval_batches"}),
+            options.model_dump(exclude={"corpora", "parallel", "dev", "raw_text", "eval_batches", "start"}),
             [train.seed, train.batch_size, train.batch_tokens],
             [part, size, len(tokenizer)],
         ]
@@ -147,6 +146,16 @@ def corpus_batches(
         return SegmentBatches(order, segments, train, options.max_length, readings, identity, world or World())
     inputs = _inputs(sources, tokenizer, options, train, cache)
     return CorpusBatches(Blend(inputs.parts, weights, train.seed), inputs, train, options.max_length, identity)
+
+
+def part_of(corpus: Corpus, options: PretrainSection, part: str) -> tuple[int, int]:
+    """First and last document (exclusive) of a part of the split, or of ``all``.
+
+    Raises:
+        UsageError: the split is not understood.
+    """
+    whole = (0, corpus.documents)
+    return whole if part == "all" else split_documents(corpus.documents, options.split)[part]
 
 
 class _Source(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,14 @@ from zoo_cli import models, registry
 from zoo_cli.base.errors import UsageError
 from zoo_cli.data.corpus.blend import parse_blend
 from zoo_cli.data.corpus.documents import order_classes
+from zoo_cli.data.corpus.format import open_corpus
+from zoo_cli.data.corpus.marks import word_forms
 from zoo_cli.data.corpus.prefix_inputs import end_token
 from zoo_cli.data.corpus.raw import RawPairs, RawText, find_raw_text
+from zoo_cli.data.corpus.vectors import token_vectors
 from zoo_cli.engine.batches import Batches
-from zoo_cli.engine.corpus_batches import corpus_batches
+from zoo_cli.engine.checkpoint import latest_checkpoint
+from zoo_cli.engine.corpus_batches import corpus_batches, part_of
 from zoo_cli.engine.distributed import World
 from zoo_cli.engine.folders import CORPORA
 from zoo_cli.engine.guards import explain_memory
@@ -37,6 +42,8 @@ from zoo_cli.engine.objectives.text_views import TextViews
 from zoo_cli.engine.run import open_run
 from zoo_cli.engine.setup import make_model, starting_point
 from zoo_cli.models.base import Model
+from zoo_cli.models.neighbours import start_from_neighbours
+from zoo_cli.recipe.checks import learnt_already
 from zoo_cli.recipe.loading import LoadedRecipe
 from zoo_cli.recipe.presets import FileProgress
 from zoo_cli.recipe.render import to_yaml
@@ -80,6 +87,8 @@ def pretrain(
     """
     section, options = loaded.pretraining, loaded.recipe.train
     start, tokenizer = starting_point(loaded, source, progress)
+    if section.start == "neighbours" and start is not None:
+        raise learnt_already()
     corpora = folder / CORPORA
     make = RawPrompts if section.objective == "spans" else RawText
     parse_blend([*section.corpora, *section.parallel])  # weights are given to all of them or to none
@@ -115,6 +124,8 @@ def pretrain(
                 each.load(0, each.plan(0)[0])
         values = model_values(section, tokenizer)
         model = make_model(loaded, architecture_of(loaded), start, tokenizer, values, source)
+        if section.start == "neighbours" and world.leads and latest_checkpoint(run.checkpoints) is None:
+            _start_from_neighbours(model, blend, tokenizer, section, options.seed)
         objective = make_objective(section, tokenizer, model)
         if dev is None:
             logger.warning("no document is in the development part, so that the last model is the best")
@@ -131,6 +142,22 @@ def pretrain(
             own = make_objective(section, tokenizer, model)
             scores = PretrainingScores(model, own, dev, section.eval_batches, options)
         train(model, objective, batches, options, run, save, scores, metric="loss", world=world)
+
+
+def _start_from_neighbours(
+    model: Model,
+    blend: Sequence[tuple[str, float | None]],
+    tokenizer: PretrainedTokenizer,
+    section: PretrainSection,
+    seed: int,
+) -> None:
+    """Count who stands beside whom in the training documents, and give the model weights that say so."""
+    logger.info("counting which tokens stand near one another")
+    corpora = [open_corpus(prefix) for prefix, _ in blend]
+    documents = [part_of(corpus, section, "all" if section.dev else "train") for corpus in corpora]
+    plain = word_forms(tokenizer, section.word_marks).plain
+    ids, vectors = token_vectors(list(zip(corpora, documents, strict=True)), plain, model.config.hidden_size)
+    start_from_neighbours(model, ids, vectors, seed)
 
 
 def architecture_of(loaded: LoadedRecipe) -> str:

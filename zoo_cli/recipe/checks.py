@@ -130,6 +130,43 @@ def text_distills_one_way(recipe: Recipe, task: Any, layered: Layered) -> Iterat
 
 
 @rule
+def neighbours_are_a_start(recipe: Recipe, task: Any, layered: Layered) -> Iterator[tuple[Path, UsageError]]:
+    """Only fresh weights of a model that reads both sides of a token start as a model of neighbours."""
+    if recipe.pretrain is None or recipe.pretrain.start == "random":
+        return
+    if recipe.pretrain.objective not in ("mlm", "rtd", "two_views"):
+        yield (
+            ("pretrain", "start"),
+            UsageError(
+                "start-from-neighbours",
+                "the objective {objective!r} does not start from neighbours",
+                fix="leave pretrain.start out; it goes with: mlm, rtd, two_views",
+                objective=recipe.pretrain.objective,
+            ),
+        )
+    if not recipe.model.is_fresh:
+        yield ("pretrain", "start"), learnt_already()
+    if recipe.train.parallel.tensor > 1:
+        yield (
+            ("pretrain", "start"),
+            UsageError(
+                "start-from-neighbours",
+                "weights that processes share do not start from neighbours",
+                fix="set train.parallel.tensor to 1, or leave pretrain.start out",
+            ),
+        )
+
+
+def learnt_already() -> UsageError:
+    """What is wrong with a start from neighbours where there are weights already."""
+    return UsageError(
+        "start-from-neighbours",
+        "weights that are there already do not start from neighbours",
+        fix="start with fresh ones (model.init: scratch), or leave pretrain.start out",
+    )
+
+
+@rule
 def pretraining_stands_alone(recipe: Recipe, task: Any, layered: Layered) -> Iterator[tuple[Path, UsageError]]:
     """A recipe that pretrains has no task and no labelled data, since its `train` section is that of pretraining."""
     if recipe.pretrain is None:

@@ -19,11 +19,10 @@ from zoo_cli.base.resources import resource_folder
 from zoo_cli.recipe.checks import run_checks
 from zoo_cli.recipe.layers import Layered, model_sections, value_at
 from zoo_cli.recipe.overrides import parse_override
-from zoo_cli.recipe.schema import PretrainSection, Recipe
+from zoo_cli.recipe.schema import SCRATCH, PretrainSection, Recipe
 from zoo_cli.recipe.validation import Problem, validate
 from zoo_cli.recipe.yaml12 import Document, parse
 
-SCRATCH = "scratch"
 _PRESET = "preset"
 """Layer of what a published checkpoint says of itself, with its name."""
 FLATTEN = "zoo_cli.models.config:flatten_legacy"
@@ -86,8 +85,8 @@ class LoadedRecipe:
     @property
     def checkpoint(self) -> str | None:
         """The published checkpoint or model folder that the weights come from, or None for fresh weights."""
-        init = self.recipe.model.init
-        return None if init == SCRATCH or init.startswith(SCRATCH + ":") else init
+        model = self.recipe.model
+        return None if model.is_fresh else model.init
 
     @property
     def preset(self) -> str | None:

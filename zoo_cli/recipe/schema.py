@@ -23,15 +23,32 @@ Paths = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance
 class Section(BaseModel):
     """Base of all sections: strict types, no unknown keys, docstrings as descriptions."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True, validate_default=True)
+    model_config = ConfigDict(
+        extra="forbid", strict=True, use_attribute_docstrings=True, validate_default=True, defer_build=True
+    )
 
 
-class ModelSection(Section):
+SCRATCH = "scratch"
+"""`init` of fresh weights; `scratch:NAME` gives them the shape of a published checkpoint."""
+
+
+class WeightsSection(Section):
+    """A model and where its weights come from."""
+
+    init: str = SCRATCH
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether the weights are fresh ones."""
+        return self.init == SCRATCH or self.init.startswith(f"{SCRATCH}:")
+
+
+class ModelSection(WeightsSection):
     """Which model, and where its weights come from."""
 
     family: str
     """Model family: bert, ernie, ernie_m, electra, ... A published checkpoint in `init` implies it."""
-    init: str = "scratch"
+    init: str = SCRATCH
     """Name of a published checkpoint, a model folder, `scratch`, or `scratch:NAME` for fresh weights in its shape."""
     architecture: str | None = None
     """Class name; by default the one that the family uses for the task."""
@@ -243,6 +260,10 @@ class PretrainSection(Section):
     """Which ids mark characters that continue a word: those of ERNIE's corpora or of ERNIE-Health's."""
     masking: MaskingSection = Field(default_factory=MaskingSection)
     """Which tokens are masked and what stands in their place."""
+    start: Literal["random", "neighbours"] = "random"
+    """Fresh weights of `mlm`, `rtd` and `two_views`. `random`: small numbers. `neighbours`: a model of which tokens
+    stand near one another in `corpora`, from which a small one learns at once what it else needs thousands of steps
+    for: embeddings are vectors of their neighbours, positions sinusoids, and attention begins with near tokens."""
     negative_share: Fraction = 0.0
     """Of `spans`: share of the pairs that are read with the prompt of another text, which this one does not answer."""
     cross_attention: Fraction = 0.5
@@ -264,12 +285,12 @@ class PretrainSection(Section):
         return self
 
 
-class StudentSection(Section):
+class StudentSection(WeightsSection):
     """The model that learns from another. Its tokenizer and labels are those of the teacher."""
 
     family: str
     """Model family. A published checkpoint in `init` implies it."""
-    init: str = "scratch"
+    init: str = SCRATCH
     """Name of a published checkpoint, a model folder, `scratch`, or `scratch:NAME` for fresh weights in its shape."""
     architecture: str | None = None
     """Class name; by default the one that the family uses for the task."""

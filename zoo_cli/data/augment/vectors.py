@@ -1,9 +1,4 @@
-"""Vectors of words: read from text files as word2vec, GloVe and fastText publish them, or made from a user's texts.
-
-Small sets of texts are what users have, and there counts do as well as prediction (Levy, Goldberg and Dagan, 2015,
-https://aclanthology.org/Q15-1016): vectors are made by a singular value decomposition of positive pointwise mutual
-information with the smoothed context distribution of that paper, which is deterministic, too.
-"""
+"""Vectors of words: read from text files as word2vec, GloVe and fastText publish them, or made from a user's texts."""
 
 from __future__ import annotations
 
@@ -13,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from zoo_cli.base.errors import DataError, Location, PlatformError
+from zoo_cli.base.errors import DataError, Location
 from zoo_cli.base.files import atomic_file
 from zoo_cli.data.augment.words import is_chinese, is_replaceable, words_of
+from zoo_cli.data.cooccurrence import singular_vectors
 from zoo_cli.data.lines import text_lines
 
 MOST_WORDS = 100_000
 """Words that are read of a file: the most frequent ones stand first."""
-_SMOOTHING = 0.75  # of the context distribution (Levy et al.)
 _PAIRS = 1 << 22  # word pairs that are counted at a time
 
 
@@ -129,13 +124,6 @@ def train_vectors(
         DataError: hardly any word occurs often enough (`few-words`).
         PlatformError: scipy is not installed (`missing-package`), or jieba where there is Chinese.
     """
-    try:
-        from scipy.sparse import coo_matrix, csr_matrix
-        from scipy.sparse.linalg import svds
-    except ImportError as error:
-        raise PlatformError(
-            "missing-package", "training word vectors needs the package scipy", fix="pip install scipy"
-        ) from error
     sentences = [[word.text.lower() for word in words_of(text)] for text in texts]
     counts = Counter(word for sentence in sentences for word in sentence)
     frequent = sorted((word for word, count in counts.items() if count >= min_count), key=lambda word: -counts[word])
@@ -150,25 +138,9 @@ def train_vectors(
             least=min_count,
         )
     numbers = {word: number for number, word in enumerate(words)}
-    together = csr_matrix((size, size), dtype=np.float64)
-    for ids in _batches([[numbers.get(word, -1) for word in sentence] for sentence in sentences], window):
-        for distance in range(1, window + 1):
-            left, right = ids[:-distance], ids[distance:]
-            both = (left >= 0) & (right >= 0)
-            weights = np.full(int(both.sum()), 1.0 / distance)
-            together += coo_matrix((weights, (left[both], right[both])), shape=(size, size)).tocsr()
-    together = (together + together.T).tocoo()
-    rows = np.bincount(together.row, together.data, size)
-    contexts = rows**_SMOOTHING
-    information = np.log(together.data * contexts.sum() / (rows[together.row] * contexts[together.col]))
-    positive = information > 0
-    table = csr_matrix((information[positive], (together.row[positive], together.col[positive])), shape=(size, size))
-    rank = min(dimensions, size - 1)
-    left_vectors, values, _ = svds(table, k=rank, v0=np.ones(size))  # a fixed start: the same texts, the same vectors
-    order = np.argsort(-values)
-    vectors = left_vectors[:, order] * np.sqrt(np.maximum(values[order], 0.0))
-    signs = np.sign(vectors[np.abs(vectors).argmax(axis=0), np.arange(rank)])
-    return WordVectors(words, (vectors * np.where(signs == 0, 1.0, signs)).astype(np.float32))
+    ids = ([numbers.get(word, -1) for word in sentence] for sentence in sentences)
+    vectors, values = singular_vectors(_batches(ids, window), size, dimensions, window)
+    return WordVectors(words, (vectors * np.sqrt(values)).astype(np.float32))
 
 
 def _batches(sentences: Iterable[list[int]], window: int) -> Iterator[np.ndarray]:

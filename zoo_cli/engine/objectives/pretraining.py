@@ -57,6 +57,11 @@ def where_seen(labels: paddle.Tensor, counts: paddle.Tensor) -> paddle.Tensor:
     return paddle.where(counts, labels, paddle.full_like(labels, IGNORED))
 
 
+def places_of(labels: paddle.Tensor) -> paddle.Tensor:
+    """Where labels count, as places in the flattened array, int64 [n]."""
+    return paddle.nonzero(labels.flatten() != IGNORED).flatten()
+
+
 class Pretraining(ABC):
     """A pretraining objective; implements `zoo_cli.engine.objectives.base.Objective`.
 
