@@ -35,6 +35,8 @@ SCRIPTS: dict[str, tuple[tuple[str, ...], frozenset[str]]] = {
     "serving.py": (("paddlenlp", "vocab", "tags"), frozenset()),
     "distillation.py": (("runs",), frozenset({"data"})),
     "compression.py": (("vocab", "runs"), frozenset({"data"})),
+    "discriminators.py": (("runs",), frozenset({"data"})),
+    "learning.py": (("runs",), frozenset({"data"})),
 }
 # Files in BIO format have an option of their own here, and each script that keeps runs has a folder of its own.
 SPELLED = {"tags": "texts", "runs": "output"}

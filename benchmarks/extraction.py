@@ -43,7 +43,8 @@ def prepare(arguments):
 THEIRS = """
 def prepare(arguments):
     from paddlenlp import Taskflow
-    flow = Taskflow("information_extraction", model="uie-nano", schema=arguments["schema"], task_path=arguments["peer"])
+    options = {"task_path": arguments["peer"], **arguments["options"]}
+    flow = Taskflow("information_extraction", model="uie-nano", schema=arguments["schema"], **options)
     texts = arguments["texts"]
     def work():
         flow(texts)
@@ -107,6 +108,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", default="1")
+    parser.add_argument("--taskflow-threads", type=int, help="by itself Taskflow takes half as many as there are cores")
     arguments = parser.parse_args()
     from zoo_cli.data.readers import read
 
@@ -125,7 +127,9 @@ def main() -> None:
             for name, (backend, precision) in graphs.items()
         ]
         if arguments.paddlenlp:
-            workers.append(Worker("PaddleNLP Taskflow", arguments.paddlenlp, THEIRS, shared, environment))
+            options = {"num_threads": arguments.taskflow_threads} if arguments.taskflow_threads else {}
+            peer = {**shared, "options": options}
+            workers.append(Worker("PaddleNLP Taskflow", arguments.paddlenlp, THEIRS, peer, environment))
         compare(workers, arguments.rounds, "documents")
 
 
