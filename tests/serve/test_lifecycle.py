@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import os
 import shutil
@@ -290,13 +292,16 @@ def test_workers_share_a_port_and_are_replaced_when_they_die(bundles: dict[str, 
 
 def test_a_server_that_has_been_ready_stays_so(bundles: dict[str, Path], tmp_path: Path) -> None:
     def ask(path: str) -> int:
-        return httpx.get(live.url + path, timeout=30).status_code  # a connection of its own, to whichever process
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", live.port, timeout=30)) as own:
+            own.request("GET", path)  # to whichever process
+            return own.getresponse().status
 
     def ask_until_ready(count: int) -> set[int]:
         end, found = time.monotonic() + 60, set()
         while live.log.read_text().count("is ready") < count:
             assert time.monotonic() < end
             found.add(ask("/readyz"))
+            time.sleep(0.02)
         return found | {ask("/readyz") for _ in range(20)}
 
     with serving(tmp_path, str(bundles["slow"]), "--workers", "2", "serve.threads=1", ready=False) as live:
