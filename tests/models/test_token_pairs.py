@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -132,17 +133,18 @@ def test_every_encoder_carries_it(name: str) -> None:
     names = ("entity_logits", "head_logits", "tail_logits")
     alone = call(model, arrays)
     assert alone.loss is None
-    # Neither the order of a batch nor its padding makes a difference.
+    # Neither the order of a batch nor its padding makes a difference beyond rounding, of logits around 10.
+    close = partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-4)
     order = [2, 0, 1]
     mixed = call(model, {key: value[order] for key, value in arrays.items()})
     wide = call(model, batch(family(name), [7, 4, 5], width=11))
     for field in names:
         whole = getattr(alone, field).numpy()
-        np.testing.assert_allclose(getattr(mixed, field).numpy(), whole[order], atol=1e-5)
-        np.testing.assert_allclose(getattr(wide, field).numpy()[:, :, :7, :7], whole, atol=1e-5)
+        close(getattr(mixed, field).numpy(), whole[order])
+        close(getattr(wide, field).numpy()[:, :, :7, :7], whole)
         for row, length in enumerate((7, 4, 5)):
             single = call(model, {key: value[row : row + 1, :length] for key, value in arrays.items()})
-            np.testing.assert_allclose(getattr(single, field).numpy()[0], whole[row, :, :length, :length], atol=1e-5)
+            close(getattr(single, field).numpy()[0], whole[row, :, :length, :length])
 
 
 def test_entities_alone() -> None:
