@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from functools import cache
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import zoo_cli
 from zoo_cli.base.files import MANIFEST, sha256_file
 from zoo_cli.base.resources import locate
 from zoo_cli.data.corpus.blend import parse_blend
+from zoo_cli.data.corpus.raw import is_source
+from zoo_cli.data.corpus.reading import find_files
 from zoo_cli.pipeline.steps import Step, flat_values
 from zoo_cli.recipe.loading import LoadedRecipe
 from zoo_cli.recipe.render import resolved_tree
@@ -19,7 +22,8 @@ from zoo_cli.recipe.render import resolved_tree
 Facts = dict[str, dict[str, Any]]
 """``recipe``, ``data``, ``weights``, ``code`` and ``inputs``: name -> value or hash."""
 
-_MODEL_FILES = ("config.json", "model_config.json", "model.safetensors", "model_state.pdparams", "vocab.txt")
+_MODEL_ENDINGS = (".bin", ".json", ".model", ".pdparams", ".safetensors", ".txt")
+"""Of weights, configurations and vocabularies, whoever wrote them."""
 
 
 class Hashes:
@@ -63,19 +67,35 @@ def facts_of(step: Step, loaded: LoadedRecipe, inputs: Mapping[str, str | None],
 
 
 def data_files(loaded: LoadedRecipe, parts: tuple[str, ...]) -> Iterator[Path]:
-    """The files of some parts of the data: ``train``, ``dev``, ``test``, or ``corpora`` of pretraining."""
-    section = loaded.recipe.data
+    """The files of some parts of the data.
+
+    Args:
+        loaded: the recipe.
+        parts: ``train``, ``dev``, ``test``; ``texts`` for a teacher to label; ``corpora`` of pretraining.
+
+    Raises:
+        DataError: a file or folder of raw text is not there.
+    """
+    section, distilling = loaded.recipe.data, loaded.recipe.distill
     for part, names in (("train", section.train), ("dev", section.dev), ("test", section.test)):
         # Where no file is named, the development rows are some of the training file's.
         wanted = part in parts or (part == "train" and "dev" in parts and not section.dev)
         yield from (locate(name) for name in names if wanted)
+    if "texts" in parts and distilling is not None and distilling.labelling is not None:
+        yield from map(locate, distilling.labelling.texts)
     if "corpora" in parts:
         pretraining = loaded.pretraining
-        for entries in (pretraining.corpora, pretraining.dev):
+        for entries in (pretraining.corpora, pretraining.parallel, pretraining.dev):
             for name, _ in parse_blend(entries) if entries else ():
-                place = locate(name)
-                # A corpus is named by the common beginning of its files.
-                yield from (place,) if place.is_file() else sorted(place.parent.glob(f"{place.name}*"))
+                yield from _corpus_files(name)
+
+
+def _corpus_files(name: str) -> list[Path]:
+    """The files of a corpus, or of raw text that becomes one; two files of translations are ``a|b``."""
+    if is_source(name):
+        return find_files([Path(each) for each in name.split("|", 1)])[0]
+    prefix = Path(name)
+    return sorted(prefix.parent.glob(f"{escape(prefix.name)}*"))
 
 
 def _weights(loaded: LoadedRecipe, hashes: Hashes) -> dict[str, str | None]:
@@ -92,10 +112,8 @@ def _weights(loaded: LoadedRecipe, hashes: Hashes) -> dict[str, str | None]:
             continue
         folder = place / "best" if (place / "best").is_dir() else place
         manifest = folder / MANIFEST
-        files = [manifest] if manifest.is_file() else [folder / file for file in _MODEL_FILES]
-        if name == recipe.model.vocab:
-            files = sorted(path for path in folder.iterdir() if path.is_file())
-        found |= {str(file): hashes.of(file) for file in files if file.is_file()}
+        inside = [manifest] if manifest.is_file() else sorted(folder.iterdir())
+        found |= {str(file): hashes.of(file) for file in inside if file.suffix in _MODEL_ENDINGS}
     return found
 
 

@@ -54,7 +54,7 @@ class Step:
         verb: words of its command.
         needs: steps whose output it reads.
         reads: sections and keys of the recipe that it reads.
-        parts: parts of the data that it reads.
+        parts: parts of the data that it reads, see `zoo_cli.pipeline.facts.data_files`.
         code: packages of `zoo_cli` that compute its result.
         artifact: what it leaves: a run with a model folder (`best`), a `bundle`, data `files`, a `page`, or only the
             `answer` that its command prints.
@@ -153,8 +153,10 @@ def steps_of(recipe: Recipe) -> list[Step]:
         files = (SPLIT,)
 
     def add(name: str, needs: tuple[str, ...], reads: tuple[str, ...], code: tuple[str, ...], kind: Artifact) -> None:
-        parts = ("dev",) if name == EXPORT else ("train", "dev")
-        steps.append(Step(name, (name,), (*files, *needs), reads, () if files else parts, code, kind))
+        parts: tuple[str, ...] = () if files else ("dev",) if name == EXPORT else ("train", "dev")
+        if name == DISTILL:
+            parts = (*parts, "texts")
+        steps.append(Step(name, (name,), (*files, *needs), reads, parts, code, kind))
 
     sections = {DISTILL: "distill", PRUNE: "prune"}
     for name in trainings(recipe):
