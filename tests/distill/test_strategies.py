@@ -80,7 +80,10 @@ def test_minilm_compares_the_last_layers() -> None:
     assert codes(stage("minilm"), shape(12), shape(6, 384, 6)) == {"heads-differ"}
 
 
-@pytest.mark.parametrize(("widths", "heads"), [((768, 384), 48), ((768, 312), 24), ((1024, 384), 32), ((60, 30), 30)])
+@pytest.mark.parametrize(
+    ("widths", "heads"),
+    [((768, 384), 48), ((768, 312), 24), ((1024, 384), 32), ((96, 96), 12), ((60, 30), 3), ((6, 6), 1)],
+)
 def test_minilmv2_takes_many_heads(widths: tuple[int, int], heads: int) -> None:
     matches = expand(stage("minilmv2"), shape(12, widths[0], 2), shape(6, widths[1], 3))
     assert [match.feature for match in matches] == ["query", "key", "value"]

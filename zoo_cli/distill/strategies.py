@@ -35,6 +35,8 @@ from zoo_cli.recipe.schema import DistillMatch, DistillSection, DistillStage, Mo
 Options = dict[str, Any]
 MOST_RELATION_HEADS = 48
 """What MiniLMv2 uses for teachers of 768."""
+LEAST_RELATION_WIDTH = 8
+"""Numbers of a head's vectors in its smallest students, of 384."""
 RELATIONS = ("query", "key", "value")
 
 _LOSSES: dict[str, tuple[str, ...]] = {
@@ -112,9 +114,9 @@ def _minilm(teacher: ModelConfig, student: ModelConfig, options: Options) -> lis
 
 def _minilmv2(teacher: ModelConfig, student: ModelConfig, options: Options) -> list[DistillMatch]:
     layer, top = options.get("teacher_layer", teacher.num_hidden_layers), student.num_hidden_layers
-    common = gcd(_attention_width(teacher, layer), _attention_width(student, top))
-    widest = max(heads for heads in range(1, MOST_RELATION_HEADS + 1) if common % heads == 0)
-    heads = options.get("relation_heads", widest)
+    widths = _attention_width(teacher, layer), _attention_width(student, top)
+    most = max(1, min(MOST_RELATION_HEADS, min(widths) // LEAST_RELATION_WIDTH))
+    heads = options.get("relation_heads", max(heads for heads in range(1, most + 1) if gcd(*widths) % heads == 0))
     return [
         DistillMatch(feature=feature, loss="kl", teacher=layer, student=top, relation_heads=heads)
         for feature in ("query", "key", "value")

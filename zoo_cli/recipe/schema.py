@@ -387,7 +387,8 @@ class DistillStage(Section):
     teacher_layer: PositiveInt | None = None
     """Layer that the student's last one learns from (minilm, minilmv2); the last one unless given."""
     relation_heads: PositiveInt | None = None
-    """Heads of the relations (minilmv2); unless given the largest number up to 48 that divides both widths."""
+    """Heads of the relations (minilmv2, online); unless given the largest number up to 48 that divides both widths and
+    leaves each vector 8 numbers or more."""
     matches: list[DistillMatch] = []
     """Matches of your own."""
     train: TrainSection = Field(default_factory=TrainSection)
