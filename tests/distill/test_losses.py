@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zoo_cli.distill.losses import Scores, attention_loss, hidden_loss, logits_loss, mean, relation_loss
+from zoo_cli.models import cpu
 
 HIDDEN = -1e4
 
@@ -18,8 +19,19 @@ def softmax(x: np.ndarray) -> np.ndarray:
     return x / x.sum(-1, keepdims=True)
 
 
-def tensors(*arrays: np.ndarray) -> list[paddle.Tensor]:
-    return [paddle.to_tensor(array.astype(np.float32)) for array in arrays]
+@pytest.fixture(params=["small", "large"])
+def size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large tensors go through compiled loops."""
+    if request.param == "large":
+        monkeypatch.setattr(cpu, "LARGE", 1)
+
+
+def tensors(student: np.ndarray, teacher: np.ndarray) -> list[paddle.Tensor]:
+    """As in a training, where the teacher does not learn."""
+    return [
+        paddle.to_tensor(student.astype(np.float32), stop_gradient=False),
+        paddle.to_tensor(teacher.astype(np.float32)),
+    ]
 
 
 def normal(seed: int, *shape: int) -> np.ndarray:
@@ -86,6 +98,7 @@ def test_cosine() -> None:
     assert loss == pytest.approx(1 - cosine.mean(), rel=1e-4)
 
 
+@pytest.mark.usefixtures("size")
 def test_attention_divergence() -> None:
     lengths, size = [4, 6], 6
     student, teacher = (masked_scores(seed, lengths, 3, size) for seed in (0, 1))
@@ -117,6 +130,7 @@ def test_keys_that_a_causal_model_hides_do_not_count() -> None:
     assert loss == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.usefixtures("size")
 def test_relations_of_models_of_other_width() -> None:
     lengths, size, heads = [5, 3], 5, 2
     student, teacher = normal(0, 2, size, 8), normal(1, 2, size, 12)

@@ -169,6 +169,21 @@ def test_cross_entropy(rows: int, classes: int) -> None:
         check(lambda x: cpu.cross_entropy(x, labels), plain, values(rows, classes) * scale)
 
 
+@pytest.mark.parametrize("shape", [*SHAPES, (5, 1)])
+@pytest.mark.parametrize("scale", [0.1, 8.0])
+def test_divergence(shape: tuple[int, ...], scale: float) -> None:
+    student, teacher = values(*shape) * scale, values(*shape, seed=1) * scale
+    student[..., -1] -= 1e4  # hidden
+    teacher[..., -1] -= 1e4
+    probable = F.softmax(paddle.to_tensor(teacher))
+
+    def plain(x: Any) -> Any:
+        return (probable * (F.log_softmax(paddle.to_tensor(teacher)) - F.log_softmax(x))).sum(axis=-1)
+
+    check(lambda x: cpu.divergence(x, paddle.to_tensor(teacher)), plain, student)
+    assert np.abs(cpu.divergence(paddle.to_tensor(teacher), paddle.to_tensor(teacher)).numpy()).max() < 1e-6
+
+
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
 def test_what_is_no_number_stays_none(wrong: float) -> None:
     """Or a run whose loss is none would go on."""
@@ -178,6 +193,9 @@ def test_what_is_no_number_stays_none(wrong: float) -> None:
     losses = cpu.cross_entropy(paddle.to_tensor(x), labels).numpy()
     assert np.isnan(losses).tolist() == [False, False, True, False]
     assert np.isnan(cpu.softmax(paddle.to_tensor(x)).numpy()).all(axis=1).tolist() == [False, False, True, False]
+    for pair in ((x, values(4, 70)), (values(4, 70), x)):
+        losses = cpu.divergence(*map(paddle.to_tensor, pair)).numpy()
+        assert np.isnan(losses).tolist() == [False, False, True, False]
     if np.isnan(wrong):
         assert np.isnan(cpu.gelu(paddle.to_tensor(x)).numpy()).sum() == 1
         assert np.isnan(gradients(lambda v: cpu.layer_norm(v, *ones(70), 1e-5), x)[1]).any(axis=1).tolist() == [

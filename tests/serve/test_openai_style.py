@@ -82,7 +82,8 @@ def test_a_completion_is_streamed(client: Any, writers: dict[str, Path]) -> None
     *chunks, end, usage = client.completions.create(
         model="generation", prompt=TEXT, stream=True, echo=True, stream_options=options
     )
-    assert len(chunks) > 5 and "".join(chunk.choices[0].text for chunk in chunks) == TEXT + expected["text"]
+    assert "".join(chunk.choices[0].text for chunk in chunks) == TEXT + expected["text"]
+    assert len(chunks) > 2  # a chunk has what was written since the one before, on a busy machine several tokens
     assert {chunk.choices[0].finish_reason for chunk in chunks} == {None}
     assert end.choices[0].finish_reason in ("stop", "length")
     assert not usage.choices and usage.usage.completion_tokens == expected["tokens"]

@@ -14,6 +14,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import Tensor
 
+from zoo_cli.models import cpu
 from zoo_cli.models.cache import HIDDEN
 
 _VISIBLE = HIDDEN / 2
@@ -93,6 +94,8 @@ def _hide(mask: Tensor, dtype: paddle.dtype) -> Tensor:
 
 def _divergence(student: Tensor, teacher: Tensor) -> Tensor:
     """KL divergence from the teacher's softmax to the student's over the last axis, which vanishes."""
+    if teacher.stop_gradient and cpu.fits_training(student, teacher):
+        return cpu.divergence(student, teacher)
     return (F.softmax(teacher) * (F.log_softmax(teacher) - F.log_softmax(student))).sum(axis=-1)
 
 

@@ -84,13 +84,26 @@ def random_batch(task: Task[Any], vocab_size: int, batch: int, length: int, seed
     return made
 
 
-def largest_difference(expected: Sequence[np.ndarray], found: Sequence[np.ndarray]) -> float:
-    """Largest absolute difference of any two numbers: infinite if shapes differ, NaN if there is a NaN."""
-    differences = [
-        np.abs(one - other).max(initial=0.0) if one.shape == other.shape else np.inf
-        for one, other in zip(expected, found, strict=True)
-    ]
-    return float(np.max(differences))
+def largest_difference(
+    expected: Sequence[np.ndarray], found: Sequence[np.ndarray], counts: Sequence[np.ndarray | None] | None = None
+) -> float:
+    """Largest absolute difference of any two numbers: infinite if shapes differ, NaN if there is a NaN.
+
+    Args:
+        expected, found: arrays.
+        counts: of each of them, booleans that fit it from the first axis on, false where finite differences do not
+            count; None for an array in which all of them count.
+    """
+    largest = [0.0]
+    for one, other, told in zip(expected, found, counts or [None] * len(expected), strict=True):
+        if one.shape != other.shape:
+            return float("inf")
+        difference = np.abs(one - other)
+        if told is not None:
+            told = told.reshape(*told.shape, *[1] * (one.ndim - told.ndim))
+            difference = np.where(told | ~np.isfinite(difference), difference, 0.0)
+        largest.append(difference.max(initial=0.0))
+    return float(np.max(largest))
 
 
 def compare(
@@ -107,6 +120,7 @@ def compare(
     """
     for number, (batch, length) in enumerate(shapes(max_length)):
         inputs = random_batch(task, vocab_size, batch, length, number)
-        expected = reference(inputs)
+        expected, told = reference(inputs), task.comparable(inputs)
+        counts = [told.get(name) for name in task.output_names]
         for name, compute in backends.items():
-            yield Comparison(name, batch, length, largest_difference(expected, compute(inputs)))
+            yield Comparison(name, batch, length, largest_difference(expected, compute(inputs), counts))

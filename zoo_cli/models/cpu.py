@@ -243,6 +243,26 @@ def softmax(x: Tensor) -> Tensor:
     return result
 
 
+class _Divergence(PyLayer):
+    @staticmethod
+    def forward(ctx: Any, student: Tensor, teacher: Tensor) -> Tensor:
+        losses, slope = paddle.empty(student.shape[:-1]), paddle.empty(student.shape)
+        _kernels().divergence(_rows(student), _rows(teacher), _array(losses), _rows(slope))
+        ctx.save_for_backward(slope)
+        return losses
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (slope,) = ctx.saved_tensor()
+        return slope * grad.unsqueeze(-1), None
+
+
+def divergence(student: Tensor, teacher: Tensor) -> Tensor:
+    """KL divergence from the softmax of `teacher` [..., W], which does not learn, to that of `student`: [...]."""
+    result: Tensor = _Divergence.apply(student, teacher)
+    return result
+
+
 class _CrossEntropy(PyLayer):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Tensor) -> Tensor:

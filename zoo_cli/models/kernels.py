@@ -231,6 +231,35 @@ def softmax_back(probabilities: np.ndarray, grad: np.ndarray, result: np.ndarray
 
 
 @_compiled
+def divergence(student: np.ndarray, teacher: np.ndarray, losses: np.ndarray, slope: np.ndarray) -> None:
+    """KL divergence from the softmax of a teacher's rows to that of a student's.
+
+    Args:
+        student, teacher: [R, W].
+        losses: output [R].
+        slope: output [R, W]: how each loss grows with the student's numbers.
+    """
+    count, width = student.shape
+    part = (count + _PARTS - 1) // _PARTS
+    for p in prange(_PARTS):
+        lanes = np.empty(_LANES, np.float32)
+        probable, distance = np.empty(width, np.float32), np.empty(width, np.float32)
+        for r in range(p * part, min((p + 1) * part, count)):
+            own, gold, out = student[r], teacher[r], slope[r]
+            top, gold_top = _largest(own, lanes), _largest(gold, lanes)
+            for i in range(width):
+                below, above = own[i] - top, gold[i] - gold_top
+                out[i], probable[i] = _exp(below), _exp(above)
+                distance[i] = above - below
+            total, gold_total = _sum(out, lanes), _sum(probable, lanes)
+            share, gold_share = np.float32(1) / total, np.float32(1) / gold_total
+            for i in range(width):
+                probable[i] *= gold_share
+                out[i] = _fma(out[i], share, -probable[i])
+            losses[r] = _dot(probable, distance, lanes) + np.log(total) - np.log(gold_total)
+
+
+@_compiled
 def split_heads(
     rows: np.ndarray, bias: np.ndarray, scale: float, query: np.ndarray, key: np.ndarray, value: np.ndarray
 ) -> None:

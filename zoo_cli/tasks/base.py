@@ -143,6 +143,13 @@ class Task(ABC, Generic[Example]):
             for name in self.graph_inputs
         }
 
+    def comparable(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Which outputs of a batch all back ends agree on: name -> booleans that fit the output from its first axis on.
+
+        They agree on all of an output that is not named.
+        """
+        return {}
+
     # -- batches ----------------------------------------------------------------------------------------------------
 
     def stack(self, features: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -68,6 +68,14 @@ class DocumentTask(Task[Any]):
     def initial_state(self) -> dict[str, np.ndarray]:
         return {MEMORIES: np.zeros(self.memory_shape(), np.float32)}
 
+    def comparable(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Not what the model makes of padding, which depends on how a sum is rounded; see `ErnieDocModel`."""
+        seen = inputs["attention_mask"].astype(bool)  # [B, S], or [B, C, S] where there are choices
+        _, slots, _ = self.memory_shape()
+        before = np.ones((*seen.shape[:-1], slots), bool)
+        remembered = np.concatenate([before, seen], axis=-1)[..., seen.shape[-1] :]  # [..., M]
+        return {**dict.fromkeys(self.sequence_outputs, seen), MEMORIES: remembered[..., None, :]}
+
     def stride(self, given: int | None) -> int:
         """Tokens from one segment's start to the next one's: as given, else as many as are remembered."""
         return given or self.memory_shape()[1] or self.options.max_length

@@ -280,12 +280,12 @@ class ErnieDocModel(Model):
     def _bias(self, mask: Tensor) -> Tensor:
         """What is added to scores, [B, 1, S, T]: 0 where a token that counts [B, S] attends to one that does.
 
-        Padding sees everything alike, since the sum has no digit left for its scores. PaddleNLP's number of 1e8 has one
-        from 4 on, whose rounding differs between back ends and comes back in the memories.
+        Scores of padding are rounded to multiples of 8 by it, as in PaddleNLP, whose memories have padding in them.
+        Where a score is close to an odd multiple of 4, back ends differ in what they make of padding.
         """
         memory = paddle.ones([paddle.shape(mask)[0], self.memory_len], dtype=mask.dtype)
         keys = paddle.concat([memory, mask], axis=1)  # [B, T]
-        return ((mask.unsqueeze(2) * keys.unsqueeze(1) - 1.0) * 1e30).unsqueeze(1)
+        return ((mask.unsqueeze(2) * keys.unsqueeze(1) - 1.0) * 1e8).unsqueeze(1)
 
 
 class _ErnieDocHead(HeadModel):
