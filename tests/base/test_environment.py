@@ -10,7 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from zoo_cli.base.environment import owned_cores, parse_device, prepare_paddle
+from zoo_cli.base.environment import (
+    _use_vectors_of_any_maker,
+    owned_cores,
+    parse_device,
+    prepare_paddle,
+    processor,
+)
 from zoo_cli.base.errors import PlatformError, UsageError
 
 
@@ -37,6 +43,33 @@ def test_cores_are_bounded_by_the_quota(tmp_path: Path, eight_cores: None, files
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     assert owned_cores(tmp_path) == cores
+
+
+@pytest.mark.parametrize(
+    "maker, flags, kind",
+    [
+        ("AuthenticAMD", "sse2 fma avx avx2", "5"),
+        ("HygonGenuine", "avx2 fma", "5"),
+        ("AuthenticAMD", "sse2 avx", None),
+        ("GenuineIntel", "fma avx2", None),
+        (None, None, None),
+    ],
+)
+def test_other_makers_processors_have_vectors_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, maker: str | None, flags: str | None, kind: str | None
+) -> None:
+    monkeypatch.setenv("MKL_DEBUG_CPU_TYPE", "?")  # so that it is put back after the test
+    monkeypatch.delenv("MKL_DEBUG_CPU_TYPE")
+    information = tmp_path / "cpuinfo"
+    if maker is not None:
+        one = f"processor\t: {{}}\nvendor_id\t: {maker}\nmodel name\t: a: b\nflags\t\t: {flags}\n\n"
+        information.write_text(one.format(0) + one.format(1))
+        assert processor(information)["model name"] == "a: b" and processor(information)["processor"] == "0"
+    _use_vectors_of_any_maker(information)
+    assert os.environ.get("MKL_DEBUG_CPU_TYPE") == kind
+    monkeypatch.setenv("MKL_DEBUG_CPU_TYPE", "7")
+    _use_vectors_of_any_maker(information)
+    assert os.environ["MKL_DEBUG_CPU_TYPE"] == "7"
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from zoo_cli.base.errors import PlatformError, UsageError
 from zoo_cli.base.later import loaded_later
 
 _CGROUPS = Path("/sys/fs/cgroup")
+_CPU_INFO = Path("/proc/cpuinfo")
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 """Options of glibc's `mallopt`, see malloc.h."""
 _LATER = ("httpx", "paddle.audio", "paddle.dataset", "paddle.text", "paddle.utils.cpp_extension", "paddle.vision")
@@ -51,6 +52,16 @@ def owned_cores(cgroups: Path = _CGROUPS) -> int:
     return max(1, cores if quota is None else min(cores, math.floor(quota)))
 
 
+def processor(information: Path = _CPU_INFO) -> dict[str, str]:
+    """What Linux says of the first processor, such as ``model name`` and ``flags``; nothing on other systems."""
+    try:
+        lines = information.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return {}
+    pairs = (line.split(":", 1) for line in reversed(lines) if ":" in line)
+    return {key.strip(): value.strip() for key, value in pairs}
+
+
 def parse_device(device: str) -> tuple[str, tuple[int, ...]]:
     """Kind and numbers of a `--device` value: ``"gpu:0,1"`` -> ``("gpu", (0, 1))``; ``"cpu"`` -> ``("cpu", ())``.
 
@@ -79,6 +90,17 @@ def _keep_freed_memory() -> None:
             mallopt(option, value)
 
 
+def _use_vectors_of_any_maker(information: Path = _CPU_INFO) -> None:
+    """Have MKL multiply matrices with AVX2 on processors of others than Intel.
+
+    Paddle brings an MKL of 2019, which looks at the maker's name before it looks at what the processor can do: on an
+    AMD EPYC of 2023 products take four times as long without this.
+    """
+    known = processor(information)
+    if known.get("vendor_id", "GenuineIntel") != "GenuineIntel" and {"avx2", "fma"} <= {*known["flags"].split()}:
+        os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")  # that of Intel's processors with AVX2
+
+
 def prepare_paddle(device: str) -> None:
     """Import paddle, with the environment that it reads meanwhile; what the user has set stays.
 
@@ -96,6 +118,7 @@ def prepare_paddle(device: str) -> None:
     kind, _ = parse_device(device)
     if kind == "cpu":
         os.environ.setdefault("FLAGS_use_stride_kernel", "0")
+        _use_vectors_of_any_maker()
         _keep_freed_memory()
     processes = int(os.environ.get("PADDLE_LOCAL_SIZE", "1"))
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, owned_cores() // processes)))

@@ -154,12 +154,11 @@ def _packages() -> Check:
 
 
 def _processor() -> Check:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:  # not a Linux
+    from zoo_cli.base.environment import processor
+
+    values = processor()
+    if not values:  # not a Linux
         return Check("processor", "ok", platform.processor() or platform.machine())
-    values = dict(line.split(":", 1) for line in reversed(lines) if ":" in line)
-    values = {key.strip(): value.strip() for key, value in values.items()}
     flags = set((values.get("flags") or values.get("Features") or "").split())
     value = f"{values.get('model name', platform.machine())}; {' '.join(f for f in CPU_FEATURES if f in flags)}"
     if platform.machine() == "x86_64" and "avx2" not in flags:
