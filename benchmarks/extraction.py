@@ -85,7 +85,7 @@ def make_model(folder: Path, vocab: Path) -> dict[str, Any]:
     source.mkdir()
     Assembly(model, tokenizer, task).save(source)
     requests = [{"text": "王芳在北京大学工作。", "schema": SCHEMA}]
-    exported = Path(export(source, folder, ExportSection(), requests)["bundle"])
+    exported = Path(export(source, folder, ExportSection(backends=["onnx", "openvino", "paddle"]), requests)["bundle"])
     bundles = {"fp32": str(exported)}
     for name, (backend, method) in INTEGERS.items():
         options = {"backend": backend, "method": method, "calibration": None if method == "dynamic" else ["min_max"]}
@@ -118,7 +118,7 @@ def main() -> None:
         places = make_model(Path(scratch), arguments.vocab)
         shared = {"texts": texts, "schema": SCHEMA, **places}
         environment = {"OMP_NUM_THREADS": arguments.threads}
-        graphs = {name: (name, "fp32") for name in ("onnx", "paddle", "dygraph")}
+        graphs = {name: (name, "fp32") for name in ("onnx", "openvino", "paddle", "dygraph")}
         graphs |= {name: (backend, name) for name, (backend, _) in INTEGERS.items()}
         workers = [
             Worker(
